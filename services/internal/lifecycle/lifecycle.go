@@ -1,0 +1,70 @@
+// Package lifecycle starts and ends programs: a main of one statement, a context
+// that ends with SIGINT or SIGTERM, and a group of long-lived tasks that live
+// and die together. Every goroutine of a service runs in such a group, so that
+// nothing is left unjoined when the program returns.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Exit statuses shared by the programs.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitInterrupted = 130
+)
+
+// Program is the body of a main function. It returns the exit status.
+type Program func(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int
+
+// Main runs a program with a context that ends on the first SIGINT or SIGTERM;
+// a second signal then ends the process at once, as it would by default. It is
+// the only place that calls os.Exit.
+func Main(program Program) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	release := context.AfterFunc(ctx, stop)
+	status := program(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	release()
+	stop()
+	os.Exit(status)
+}
+
+// Group runs tasks until the first of them fails or the context ends.
+type Group struct {
+	group *errgroup.Group
+	ctx   context.Context
+}
+
+// NewGroup returns a group whose tasks' context ends with ctx, or when a task
+// returns an error.
+func NewGroup(ctx context.Context) *Group {
+	group, ctx := errgroup.WithContext(ctx)
+	return &Group{group: group, ctx: ctx}
+}
+
+// Context is the context of the group's tasks.
+func (g *Group) Context() context.Context { return g.ctx }
+
+// Go starts a task. A task that returns nil has ended its work; the others go
+// on. A task that returns an error ends the group.
+func (g *Group) Go(task func(ctx context.Context) error) {
+	g.group.Go(func() error { return task(g.ctx) })
+}
+
+// Wait waits for all tasks and returns the first error. The end of the context
+// is not an error: it is how a service is asked to stop.
+func (g *Group) Wait() error {
+	if err := g.group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}

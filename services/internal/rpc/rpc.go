@@ -1,0 +1,170 @@
+// Package rpc builds every gRPC server, client and listener of Telecodex, so
+// that health, reflection, keepalive, limits, panics and refusals look the same
+// everywhere, and turns failures into statuses with a reason and back.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+)
+
+// MaxMessage is the largest message a server or client accepts: 16 MiB.
+const MaxMessage = 16 << 20
+
+// Server is a gRPC server with health and reflection.
+type Server struct {
+	*grpc.Server
+	health *health.Server
+	log    *zap.Logger
+}
+
+// NewServer returns a server; services are registered on it before Serve.
+func NewServer(log *zap.Logger) *Server {
+	s := &Server{health: health.NewServer(), log: log}
+	s.Server = grpc.NewServer(
+		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.WaitForHandlers(true),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		// No MaxConnectionAge: it would cut the streams of long turns.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.ChainUnaryInterceptor(s.recoverUnary),
+		grpc.ChainStreamInterceptor(s.recoverStream),
+	)
+	healthv1.RegisterHealthServer(s.Server, s.health)
+	reflection.Register(s.Server)
+	return s
+}
+
+// Serve serves until the context ends, then stops in order: health says
+// NOT_SERVING, running calls get grace to end, what is left is cut, and every
+// handler has returned when Serve does.
+func (s *Server) Serve(ctx context.Context, lis net.Listener, grace time.Duration) error {
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		s.health.Shutdown()
+		cut := time.AfterFunc(grace, s.Stop)
+		s.GracefulStop()
+		cut.Stop()
+	})
+	err := s.Server.Serve(lis)
+	if !stop() {
+		<-stopped
+	}
+	if errors.Is(err, grpc.ErrServerStopped) || ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("serve gRPC: %w", err)
+	}
+	return nil
+}
+
+// SetServing says whether the server takes work, for health checks.
+func (s *Server) SetServing(serving bool) {
+	state := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		state = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", state)
+}
+
+func (s *Server) recoverUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
+	defer s.recovered(info.FullMethod, &err)
+	return next(ctx, req)
+}
+
+func (s *Server) recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	defer s.recovered(info.FullMethod, &err)
+	return next(srv, ss)
+}
+
+// recovered turns a panic into INTERNAL. The panic's value is not logged: it may
+// quote content; the stack names functions and lines only.
+func (s *Server) recovered(method string, err *error) {
+	if p := recover(); p != nil {
+		s.log.Error("handler panicked", zap.String("method", method), zap.ByteString("stack", debug.Stack()))
+		*err = status.Error(codes.Internal, "internal error")
+	}
+}
+
+// Dialer opens a connection to an address; nil means the network.
+type Dialer func(ctx context.Context, addr string) (net.Conn, error)
+
+// Dial returns a client of the server at target ("host:port", "unix://path" or
+// any gRPC target). It does not connect yet. Proxies of the environment are not
+// used: they are meant for Telegram, and grpc-go would CONNECT through them.
+func Dial(target string, dialer Dialer) (*grpc.ClientConn, error) {
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithNoProxy(),
+		// A retried RunTurn can start a turn more than once.
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
+	}
+	if dialer != nil {
+		opts = append(opts, grpc.WithContextDialer(dialer))
+	}
+	conn, err := grpc.NewClient(target, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", target, err)
+	}
+	return conn, nil
+}
+
+// PlaintextError refuses a listener that would show prompts and answers to the
+// network.
+type PlaintextError struct{ Addr, Override string }
+
+func (e *PlaintextError) Error() string {
+	return fmt.Sprintf("%s is reachable from other machines and the connection is not encrypted: "+
+		"listen on 127.0.0.1, or set %s=true where the network is trusted", e.Addr, e.Override)
+}
+
+// CheckPlaintext refuses an address beyond loopback: everything but unix://,
+// localhost and IP literals of the loopback range. override names the setting
+// that allows it.
+func CheckPlaintext(addr, override string, allowed bool) error {
+	if allowed || strings.HasPrefix(addr, "unix:") {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen address %q must be host:port or unix://path", addr)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return &PlaintextError{Addr: addr, Override: override}
+}
+
+// Listen opens a listener for "host:port" or "unix://path".
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	network, address := "tcp", addr
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, address = "unix", strings.TrimPrefix(path, "//")
+	}
+	var config net.ListenConfig
+	lis, err := config.Listen(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return lis, nil
+}

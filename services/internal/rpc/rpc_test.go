@@ -1,0 +1,174 @@
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/rpc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// worker answers GetTurn by a function of the test.
+type worker struct {
+	orchestratorv1.UnimplementedOrchestratorServiceServer
+	getTurn func() error
+}
+
+func (w worker) GetTurn(context.Context, *orchestratorv1.GetTurnRequest) (*orchestratorv1.GetTurnResponse, error) {
+	return &orchestratorv1.GetTurnResponse{}, w.getTurn()
+}
+
+func serve(t *testing.T, log *zap.Logger, getTurn func() error) *grpc.ClientConn {
+	t.Helper()
+	lis, err := rpc.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := rpc.NewServer(log)
+	orchestratorv1.RegisterOrchestratorServiceServer(server, worker{getTurn: getTurn})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, lis, time.Second) }()
+	conn, err := rpc.Dial(lis.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, conn.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+func TestFailureArrivesWithReasonFieldAndRetry(t *testing.T) {
+	conn := serve(t, zap.NewNop(), func() error {
+		return &rpc.Failure{Code: codes.ResourceExhausted, Reason: diagnosticsv1.ErrorReason_ERROR_REASON_WORKER_FULL,
+			Message: "every slot is taken", RetryAfter: 2 * time.Second}
+	})
+	_, err := orchestratorv1.NewOrchestratorServiceClient(conn).GetTurn(t.Context(), &orchestratorv1.GetTurnRequest{})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("code of %v", err)
+	}
+	if got := rpc.ReasonOf(err); got != diagnosticsv1.ErrorReason_ERROR_REASON_WORKER_FULL {
+		t.Errorf("reason = %v", got)
+	}
+	if got := rpc.RetryAfter(err); got != 2*time.Second {
+		t.Errorf("retry after %v", got)
+	}
+}
+
+func TestErrorWithoutReasonIsUnknown(t *testing.T) {
+	for _, err := range []error{errors.New("x"), status.Error(codes.NotFound, "x"), context.Canceled, nil} {
+		if got := rpc.ReasonOf(err); got != diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+			t.Errorf("reason of %v = %v", err, got)
+		}
+	}
+}
+
+func TestEveryReasonDeclaresAnAction(t *testing.T) {
+	values := diagnosticsv1.ErrorReason(0).Descriptor().Values()
+	for i := range values.Len() {
+		reason := diagnosticsv1.ErrorReason(values.Get(i).Number())
+		declared := rpc.ActionOf(reason) != diagnosticsv1.GatewayAction_GATEWAY_ACTION_UNSPECIFIED
+		if known := reason != diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED; declared != known {
+			t.Errorf("%v: action declared: %v", reason, declared)
+		}
+	}
+}
+
+func TestPanicBecomesInternalWithoutItsValue(t *testing.T) {
+	const secret = "PROMPT_DO_NOT_LEAK"
+	core, logs := observer.New(zap.DebugLevel)
+	conn := serve(t, zap.New(core), func() error { panic(secret) })
+	_, err := orchestratorv1.NewOrchestratorServiceClient(conn).GetTurn(t.Context(), &orchestratorv1.GetTurnRequest{})
+	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), secret) {
+		t.Errorf("err = %v", err)
+	}
+	if logs.Len() != 1 {
+		t.Fatalf("%d log lines", logs.Len())
+	}
+	if stack, _ := logs.All()[0].ContextMap()["stack"].(string); strings.Contains(stack, secret) || stack == "" {
+		t.Errorf("stack = %q", stack)
+	}
+}
+
+func TestHealthIsServed(t *testing.T) {
+	conn := serve(t, zap.NewNop(), func() error { return nil })
+	answer, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil || answer.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+		t.Fatalf("health = %v, %v", answer, err)
+	}
+}
+
+func TestDialIgnoresProxiesOfTheEnvironment(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+	conn := serve(t, zap.NewNop(), func() error { return nil })
+	if _, err := orchestratorv1.NewOrchestratorServiceClient(conn).GetTurn(t.Context(), &orchestratorv1.GetTurnRequest{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCheckPlaintext(t *testing.T) {
+	for _, tt := range []struct {
+		addr    string
+		allowed bool
+		ok      bool
+	}{
+		{"127.0.0.1:7450", false, true},
+		{"[::1]:7450", false, true},
+		{"localhost:7450", false, true},
+		{"unix:///run/telecodex.sock", false, true},
+		{"0.0.0.0:7450", false, false},
+		{":7450", false, false},
+		{"10.0.0.1:7450", false, false},
+		{"worker.example:7450", false, false},
+		{"0.0.0.0:7450", true, true},
+		{"nonsense", false, false},
+	} {
+		t.Run(tt.addr, func(t *testing.T) {
+			err := rpc.CheckPlaintext(tt.addr, "ORCHESTRATOR_INSECURE", tt.allowed)
+			if (err == nil) != tt.ok {
+				t.Errorf("CheckPlaintext(%q, %v) = %v", tt.addr, tt.allowed, err)
+			}
+		})
+	}
+}
+
+func TestServeOverUnixSocket(t *testing.T) {
+	addr := "unix://" + t.TempDir() + "/s"
+	lis, err := rpc.Listen(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	server := rpc.NewServer(zap.NewNop())
+	go func() { done <- server.Serve(ctx, lis, time.Second) }()
+	conn, err := rpc.Dial(addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := errors.Join(<-done, conn.Close()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,176 @@
+// Package sqldb opens the SQLite files that Telecodex keeps its promises in: one
+// writer, many readers, write-ahead log, every commit on the disk before it
+// returns. It applies embedded migrations, forward only, and refuses a file
+// that a newer program has written.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// DB is an open file. Writes go through Write, reads through Read.
+type DB struct {
+	writer *sql.DB
+	reader *sql.DB
+}
+
+// Open opens or creates the file at path (mode 0600, its directory 0700) and
+// brings its schema up to date. The file is closed by Close.
+//
+// Errors: *Error with a Kind; *SchemaError when
+// the file belongs to a newer program.
+func Open(ctx context.Context, path string, migrations Migrations) (*DB, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, &Error{Op: "create directory", Kind: Other, Err: err}
+	}
+	// Created here, since SQLite would create it with the umask's mode.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, &Error{Op: "open", Kind: kindOfFile(err), Err: err}
+	}
+	if err := f.Close(); err != nil {
+		return nil, &Error{Op: "open", Kind: Other, Err: err}
+	}
+	db := &DB{writer: connect(path, "immediate", 1), reader: connect(path, "deferred", readers())}
+	if err := db.prepare(ctx, migrations); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// readers is the size of the read pool: enough to keep every core busy.
+func readers() int { return max(2, runtime.GOMAXPROCS(0)) }
+
+func connect(path, lock string, conns int) *sql.DB {
+	q := url.Values{}
+	q.Set("_txlock", lock)
+	for _, pragma := range []string{
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
+		"temp_store(MEMORY)", "wal_autocheckpoint(4000)",
+	} {
+		q.Add("_pragma", pragma)
+	}
+	// An opaque URI, since a path may hold "?" and "#".
+	dsn := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + q.Encode()
+	db := sql.OpenDB(connector{dsn: dsn})
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db
+}
+
+func (db *DB) prepare(ctx context.Context, migrations Migrations) error {
+	if err := db.writer.PingContext(ctx); err != nil {
+		return Wrap("open", err)
+	}
+	return migrations.apply(ctx, db)
+}
+
+// Close closes the file. It waits for the statements that run.
+func (db *DB) Close() error { return errors.Join(db.writer.Close(), db.reader.Close()) }
+
+// Write runs fn in a write transaction (BEGIN IMMEDIATE) and commits it: when
+// Write returns nil, what fn wrote is on the disk. When fn fails, nothing is.
+func (db *DB) Write(ctx context.Context, fn func(*sql.Tx) error) error {
+	return transact(ctx, db.writer, fn)
+}
+
+// Read runs fn on one consistent snapshot.
+func (db *DB) Read(ctx context.Context, fn func(*sql.Tx) error) error {
+	return transact(ctx, db.reader, fn)
+}
+
+func transact(ctx context.Context, pool *sql.DB, fn func(*sql.Tx) error) error {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return Wrap("begin", err)
+	}
+	if err := fn(tx); err != nil {
+		// The rollback's own failure adds nothing: the transaction is gone
+		// with its connection either way.
+		_ = tx.Rollback()
+		return Wrap("statement", err)
+	}
+	if err := tx.Commit(); err != nil {
+		return Wrap("commit", err)
+	}
+	return nil
+}
+
+// Kind is what a failure of the database means to its user.
+type Kind int
+
+// Kinds of failures.
+const (
+	Other    Kind = iota
+	Full          // the disk is full: nothing was written
+	ReadOnly      // the disk or file cannot be written
+	Corrupt       // the file is not a sound database
+	Busy          // another process holds the file
+	IO            // the disk failed to read or write
+)
+
+// Error is a failure of the database. Its text never holds a value.
+type Error struct {
+	Op   string
+	Kind Kind
+	Err  error
+}
+
+func (e *Error) Error() string {
+	what := [...]string{"failed", "disk full", "not writable", "file is damaged", "held by another process",
+		"input or output failed"}[e.Kind]
+	return fmt.Sprintf("database %s: %s: %v", e.Op, what, e.Err)
+}
+
+// Unwrap returns the driver's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Wrap classifies an error of the driver. Errors of other origin, sql.ErrNoRows
+// and the end of a context among them, pass unchanged.
+func Wrap(op string, err error) error {
+	var own *Error
+	var lite *sqlite.Error
+	if errors.As(err, &own) || !errors.As(err, &lite) {
+		return err
+	}
+	// The low byte is the primary result code (https://sqlite.org/rescode.html).
+	switch lite.Code() & 0xff {
+	case sqlite3.SQLITE_FULL:
+		return &Error{op, Full, err}
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return &Error{op, ReadOnly, err}
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return &Error{op, Corrupt, err}
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return &Error{op, Busy, err}
+	case sqlite3.SQLITE_IOERR:
+		return &Error{op, IO, err}
+	}
+	return &Error{op, Other, err}
+}
+
+// KindOf returns the kind of a failure, Other for errors of another origin.
+func KindOf(err error) Kind {
+	var own *Error
+	if errors.As(err, &own) {
+		return own.Kind
+	}
+	return Other
+}
+
+func kindOfFile(err error) Kind {
+	if errors.Is(err, os.ErrPermission) {
+		return ReadOnly
+	}
+	return Other
+}
