@@ -146,25 +146,26 @@ func TestScriptGoesOnAfterEachToolCall(t *testing.T) {
 	t.Parallel()
 	p := start(t, responses.Book{"work": {
 		responses.Think("first a look"), responses.Run("ls"),
-		responses.Patch("*** Add File: a.txt\n+text"), responses.Plan(1, "look", "write"), responses.Say("done"),
+		responses.Patch("*** Add File: a.txt\n+text"), responses.Plan(1, "look", "write"),
+		responses.Call("mcp__files", "count", map[string]any{"dir": "."}), responses.Say("done"),
 	}})
 	conversation := []object{user("work")}
 	var names []string
-	for range 3 {
+	for range 4 {
 		items := doneItems(ask(t, p, conversation...))
 		call := items[len(items)-1]
 		names = append(names, call["name"].(string))
 		conversation = append(conversation, call,
 			object{"type": call["type"].(string) + "_output", "call_id": call["call_id"], "output": "ok"})
 	}
-	if got := strings.Join(names, " "); got != "exec_command apply_patch update_plan" {
+	if got := strings.Join(names, " "); got != "exec_command apply_patch update_plan count" {
 		t.Errorf("calls: %s", got)
 	}
 	if got := saidIn(t, ask(t, p, conversation...)); got != "done" {
 		t.Errorf("said %q", got)
 	}
 	seen := p.Requests()
-	if got := seen[len(seen)-1]; got.Calls != 3 || len(got.Outputs) != 3 || got.Model != "gpt-5.5" {
+	if got := seen[len(seen)-1]; got.Calls != 4 || len(got.Outputs) != 4 || got.Model != "gpt-5.5" {
 		t.Errorf("last conversation: %+v", got)
 	}
 }

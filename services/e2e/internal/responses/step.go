@@ -111,6 +111,16 @@ func Plan(done int, steps ...string) Step {
 	return function(planTool, object{"plan": plan})
 }
 
+// Call is a call of any function tool that stands in a namespace: "mcp__<server>" holds the tools of an MCP server,
+// "multi_agent_v1" those for agents that work together.
+func Call(namespace, name string, arguments map[string]any) Step {
+	return tool(func() object {
+		call := functionCall(name, arguments)
+		call["namespace"] = namespace
+		return call
+	})
+}
+
 // Fail ends the response with response.failed. Codex knows the code context_length_exceeded, among others.
 func Fail(code, message string) Step {
 	return Step{ends: true, play: func(r *reply) error { return r.fail(code, message) }}
