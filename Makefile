@@ -1,0 +1,64 @@
+# Needs Go, make and git; `make generate` and `make lint` build their own tools
+# in .bin, `make test-real` needs npm.
+
+SHELL    := /bin/sh
+EXE      := $(shell go env GOEXE)
+PROGRAMS := ./services/gateway/cmd/gateway ./services/orchestrator/cmd/orchestrator ./services/telecodex/cmd/telecodex \
+	./services/internal/codexsim/cmd/fakecodex ./services/internal/telegramsim/cmd/faketelegram
+PACKAGES := ./gen/... ./services/...
+REPORT   := go run ./services/internal/testreport/cmd/testreport
+TOOLS    := .bin/.installed
+
+# What may be set on the command line.
+ADDR     ?=
+ARGS     ?=
+BENCH    ?= .
+FUZZTIME ?= 10s
+RUN      ?= .
+
+.PHONY: help build run test test-real conformance bench fuzz generate lint clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build every program into bin/.
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -o bin/ $(PROGRAMS)
+
+run: build ## Run the bot (with CHANNEL_TOKEN), or a demonstration without one. ARGS=… are its flags.
+	@exec bin/telecodex$(EXE) run $(ARGS)
+
+test: ## Run every test that needs no account and no network. RUN=… selects by name.
+	@$(REPORT) -count=1 -timeout=10m -run='$(RUN)' $(PACKAGES)
+
+test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with npm).
+	@$(REPORT) -count=1 -timeout=15m -tags=real -run='$(RUN)' ./services/e2e/real/...
+
+conformance: ## Hold the orchestrator at ADDR=host:port to the contract; without ADDR, this one.
+	@ADDR='$(ADDR)' $(REPORT) -count=1 -timeout=10m -run='$(RUN)' ./services/e2e/conformance
+
+bench: ## Print the figures of speed and memory. BENCH=… selects by name.
+	@go test -p=1 -run='^$$' -bench='$(BENCH)' -benchmem -timeout=30m ./services/...
+
+fuzz: ## Fuzz every target for FUZZTIME (10s) each.
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' services | sed 's/func //' | sort | \
+	while IFS=: read -r file target; do \
+		echo "fuzz $$target"; \
+		go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")" || exit 1; \
+	done
+
+generate: $(TOOLS) ## Generate gen/ from proto/.
+	.bin/buf lint
+	.bin/buf format --diff --exit-code
+	.bin/buf generate
+
+lint: $(TOOLS) ## Check format, vet (three systems), staticcheck, protos, generated code, scripts.
+	@.ci/lint
+
+clean: ## Remove what was built; state and installed tools stay.
+	rm -rf bin artifacts
+
+# Outside the workspace, so that the tools' dependencies never reach the services.
+$(TOOLS): gen/tools/go.mod gen/tools/go.sum
+	GOWORK=off GOBIN='$(CURDIR)/.bin' go -C gen/tools install tool
+	@touch $@
