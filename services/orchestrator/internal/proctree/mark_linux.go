@@ -1,0 +1,123 @@
+package proctree
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// mark identifies a child and all its descendants where the kernel does not keep them together.
+//
+// It is the child's limit on uninterrupted realtime CPU time (RLIMIT_RTTIME): a random number of microseconds around twenty
+// thousand years, so without effect, and without a chance to be met elsewhere. A resource limit is inherited through every
+// fork, exec and setsid and can be read from outside; unlike a variable it alters no environment and survives a cleaned one, unlike a
+// PID it is never reused. A process can lose it only by asking for a lower limit.
+type mark uint64
+
+func newMark() (mark, error) {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, err
+	}
+	return mark(1<<59 | binary.LittleEndian.Uint64(b[:])>>5), nil
+}
+
+// String is the mark as notes and cgroups are named by it.
+func (m mark) String() string { return strconv.FormatUint(uint64(m), 16) }
+
+func parseMark(s string) (mark, error) {
+	n, err := strconv.ParseUint(s, 16, 64)
+	if err == nil && n>>59 != 1 {
+		err = fmt.Errorf("not a mark: %q", s)
+	}
+	return mark(n), err
+}
+
+// wear puts the mark on the calling process and what it starts from now on.
+func (m mark) wear() error {
+	limit := unix.Rlimit{Cur: uint64(m), Max: uint64(m)}
+	if err := unix.Setrlimit(unix.RLIMIT_RTTIME, &limit); err != nil {
+		return fmt.Errorf("mark: %w", err)
+	}
+	return nil
+}
+
+// wornBy tells whether the living process pid has the mark. A zombie is not living.
+func (m mark) wornBy(pid int) bool {
+	dir := "/proc/" + strconv.Itoa(pid)
+	limits, err := os.ReadFile(dir + "/limits")
+	if err != nil {
+		return false
+	}
+	_, line, _ := strings.Cut(string(limits), "Max realtime timeout")
+	if fields := strings.Fields(line); len(fields) < 2 || fields[1] != strconv.FormatUint(uint64(m), 10) {
+		return false
+	}
+	stat, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return false
+	}
+	// "pid (name, which may hold anything) state …", the number of threads being the 18th word from the state on.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	return len(fields) > 17 && (fields[0] != "Z" && fields[0] != "X" || fields[17] > "1")
+}
+
+// forever as a deadline of purge.
+var forever time.Time
+
+// purge kills every process that wears m or is in cgroup, except the caller. It returns true when at most zombies are left, false
+// at the deadline. What the caller may not kill is left alone.
+func purge(m mark, cgroup string, deadline time.Time) bool {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		left := sweep(m)
+		if cgroup != "" {
+			left = killCgroup(cgroup) || left
+		}
+		if !left {
+			return true
+		}
+		if !deadline.Equal(forever) && time.Now().After(deadline) {
+			return false
+		}
+		time.Sleep(pause)
+	}
+}
+
+// sweep kills once what it finds, and tells whether there was anything.
+func sweep(m mark) (found bool) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return false
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		found = killWearer(m, pid) || found
+	}
+	return found
+}
+
+// killWearer kills pid if it wears the mark. The handle is taken before the mark is read: the number may be another process's by the
+// time of the signal.
+func killWearer(m mark, pid int) bool {
+	handle, err := unix.PidfdOpen(pid, 0)
+	if err == nil {
+		defer func() { _ = unix.Close(handle) }()
+	}
+	if !m.wornBy(pid) {
+		return false
+	}
+	if err != nil { // before Linux 5.3
+		return unix.Kill(pid, syscall.SIGKILL) == nil
+	}
+	return unix.PidfdSendSignal(handle, unix.SIGKILL, nil, 0) == nil
+}

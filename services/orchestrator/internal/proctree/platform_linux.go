@@ -1,0 +1,155 @@
+package proctree
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// probeTimeout bounds the trial of one containment.
+const probeTimeout = 10 * time.Second
+
+// way is one manner of containing a child.
+type way struct {
+	name string
+	// namespaces: a PID and mount namespace; the kernel does the killing.
+	namespaces bool
+	// user: with a user namespace around them, for a worker that may not make the others itself.
+	user bool
+	// proc: with a fresh /proc. Container runtimes that hide parts of /proc make the kernel refuse one in a user namespace; the
+	// old one then stays, in which a process of an inner user namespace may read no secrets of an outer one.
+	proc bool
+	// cgroups is the directory beneath which each child gets a cgroup; empty: none.
+	cgroups string
+}
+
+// marked tells the ways in which killing is this package's work: see mark.
+func (w way) marked() bool { return !w.namespaces }
+
+// platform is the Linux side of a Supervisor.
+type platform struct {
+	way     way
+	notes   string // directory of notes, empty: none are taken
+	spawner *spawner
+}
+
+func openPlatform(opts Options) (*platform, error) {
+	p := &platform{spawner: newSpawner()}
+	if opts.StateDir != "" {
+		p.notes = filepath.Join(opts.StateDir, "children")
+		if err := killAbandoned(p.notes); err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+	}
+	var tried error
+	for _, candidate := range ways(opts.Mode) {
+		p.way = candidate
+		err := p.probe()
+		if err == nil {
+			return p, nil
+		}
+		tried = errors.Join(tried, fmt.Errorf("%s: %w", candidate.name, err))
+	}
+	return nil, errors.Join(fmt.Errorf("no containment works: %w", tried), p.close())
+}
+
+// ways lists what to try for mode, strongest first.
+func ways(mode Mode) []way {
+	var list []way
+	if mode == Auto || mode == Namespace {
+		if os.Geteuid() == 0 {
+			list = append(list, way{name: "namespace", namespaces: true, proc: true})
+		}
+		list = append(list,
+			way{name: "namespace", namespaces: true, user: true, proc: true},
+			way{name: "namespace", namespaces: true, user: true})
+	}
+	if mode == Auto || mode == Cgroup {
+		if base, err := cgroupBase(); err == nil {
+			list = append(list, way{name: "cgroup", cgroups: base})
+		} else if mode == Cgroup {
+			list = append(list, way{name: "cgroup", cgroups: "/sys/fs/cgroup"})
+		}
+	}
+	if mode == Auto || mode == Scan {
+		list = append(list, way{name: "scan"})
+	}
+	return list
+}
+
+// probe runs a child that does nothing through the whole of the chosen way: whether a kernel, a container runtime or a security
+// module allows it shows in no other manner.
+func (p *platform) probe() error {
+	ours, theirs, err := openStdio()
+	if err != nil {
+		return err
+	}
+	defer ours.close()
+	child, err := p.launch(instructions{Path: []byte(selfExecutable), Args: [][]byte{[]byte(probeName)}, Dir: []byte("/")}, theirs)
+	theirs.close()
+	if err != nil {
+		return err
+	}
+	overdue := time.AfterFunc(probeTimeout, func() { _ = child.kill() })
+	defer overdue.Stop()
+	if exit := child.wait(); exit.Code != 0 {
+		return fmt.Errorf("trial child ended with %d %s: %w", exit.Code, exit.Signal, errors.Join(exit.Err, errTrial))
+	}
+	return nil
+}
+
+var errTrial = errors.New("the program must begin with proctree.Main")
+
+func (p *platform) containment() string { return p.way.name }
+
+func (p *platform) close() error {
+	p.spawner.close()
+	return nil
+}
+
+func (p *platform) start(path string, spec Spec, stdio endpoints) (child, error) {
+	dir := spec.Dir
+	if dir == "" {
+		var err error
+		if dir, err = os.Getwd(); err != nil {
+			return nil, &SpawnError{Kind: Refused, Err: err}
+		}
+	}
+	widen(stdio.stdout)
+	child, err := p.launch(instructions{
+		Path: []byte(path),
+		Args: raw(append([]string{path}, spec.Args...)),
+		Dir:  []byte(dir),
+		Env:  raw(spec.Env),
+		Mask: raw(spec.Mask),
+		Keep: raw(append([]string{dir}, spec.Keep...)),
+	}, stdio)
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}
+
+// attributes are those of the shim's clone.
+func (p *platform) attributes() *syscall.SysProcAttr {
+	// A session of its own keeps a terminal's Ctrl-C, and the terminal, from it.
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if !p.way.namespaces {
+		return attr // must outlive the worker for a moment, to kill what is left
+	}
+	attr.Pdeathsig = syscall.SIGKILL
+	attr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+	if p.way.user {
+		uid, gid := os.Geteuid(), os.Getegid()
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
+		if uid != 0 {
+			attr.AmbientCaps = shimCapabilities() // else the exec of the shim would lose them
+		}
+	}
+	return attr
+}

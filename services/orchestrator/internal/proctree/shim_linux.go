@@ -1,0 +1,228 @@
+package proctree
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	shimName  = "telecodex-contain"
+	probeName = "telecodex-contain-probe"
+)
+
+// Descriptors the shim starts with, after its own three.
+const (
+	stdinFD = 3 + iota
+	stdoutFD
+	stderrFD
+	controlFD
+	statusFD
+)
+
+// Main runs the process as the containment shim when it was re-executed as one, and then never returns; otherwise it returns at
+// once. It must be the first statement of every main, and TestMain, of a program that uses a Supervisor.
+//
+// The shim stays as a tiny init beside the program instead of becoming it. As the first process of a PID namespace the
+// program would get no signal it has no handler for, so that a plain SIGINT would be lost, and would have to reap the orphans of its
+// commands, which Codex does not; zombies would pile up until its end. The price is one sleeping Go process per child.
+func Main() {
+	if len(os.Args) == 0 {
+		return
+	}
+	switch os.Args[0] {
+	case shimName:
+		os.Exit(runShim())
+	case probeName:
+		os.Exit(0)
+	}
+}
+
+// shim is the init of one child.
+type shim struct {
+	instructions
+	reports *json.Encoder
+	pid     int // the program's
+	pidfd   int // the same, safe against reuse; -1 on kernels before 5.4
+}
+
+func runShim() int {
+	for fd := stdinFD; fd <= statusFD; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	control := os.NewFile(controlFD, "control")
+	s := &shim{reports: json.NewEncoder(os.NewFile(statusFD, "status"))}
+	if err := json.NewDecoder(control).Decode(&s.instructions); err != nil {
+		return 2
+	}
+	// Before the program exists, so that no signal falls in between. Not SIGCHLD, SIGURG and SIGPIPE: they mean the shim.
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	if failure := s.spawn(); failure != nil {
+		_ = s.reports.Encode(failure)
+		return 2
+	}
+	if s.reports.Encode(report{}) != nil {
+		return 2 // the supervisor is gone
+	}
+	go s.forward(signals)
+	go s.watch(control)
+	ended := report{Ended: true, Status: s.reap()}
+	if s.Mark != 0 {
+		purge(s.Mark, string(s.Cgroup), forever)
+		reapZombies()
+	}
+	_ = s.reports.Encode(ended)
+	return 0 // in a namespace, this is what kills the descendants
+}
+
+// spawn contains this process, then starts the program; what it returns is the report of a failure.
+func (s *shim) spawn() *report {
+	err := s.contain()
+	if err == nil {
+		err = s.exec()
+	}
+	if err == nil {
+		// The program has its own copies: a stream ends when the program closes it.
+		for fd := stdinFD; fd <= stderrFD; fd++ {
+			_ = unix.Close(fd)
+		}
+		return nil
+	}
+	failure := &report{Failed: err.Error(), Kind: Refused}
+	errors.As(err, &failure.Errno)
+	if at := new(fs.PathError); errors.As(err, &at) && at.Op == "exec" {
+		failure.Kind = execKind(at.Path, failure.Errno)
+	}
+	return failure
+}
+
+// contain makes this process what the program's init must be.
+func (s *shim) contain() error {
+	if s.Namespaces {
+		if err := enterMounts(s.Proc, text(s.Mask), text(s.Keep)); err != nil {
+			return err
+		}
+	} else {
+		// Orphans of the program become children of this process, which can wait for them.
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return os.NewSyscallError("subreaper", err)
+		}
+		if err := s.Mark.wear(); err != nil {
+			return err
+		}
+	}
+	// The program has the same uid: it may not trace this process, nor open its descriptors through /proc.
+	return os.NewSyscallError("dumpable", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+}
+
+// exec forks from a thread of its own that has given up its capabilities and ends here: they belong to threads, and in a
+// marked child the other ones may still need them to kill.
+func (s *shim) exec() (err error) {
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		runtime.LockOSThread()
+		if err = dropCapabilities(); err != nil && s.Namespaces {
+			return
+		}
+		err = s.fork()
+	}()
+	<-finished
+	return err
+}
+
+func (s *shim) fork() error {
+	attr := &syscall.SysProcAttr{Setsid: true, PidFD: &s.pidfd}
+	if len(s.Cgroup) > 0 {
+		dir, err := os.Open(string(s.Cgroup))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = dir.Close() }()
+		attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
+	}
+	if err := unix.Access(string(s.Dir), unix.X_OK); err != nil {
+		return &fs.PathError{Op: "chdir", Path: string(s.Dir), Err: err}
+	}
+	var err error
+	s.pid, err = syscall.ForkExec(string(s.Path), text(s.Args), &syscall.ProcAttr{
+		Dir:   string(s.Dir),
+		Env:   text(s.Env),
+		Files: []uintptr{stdinFD, stdoutFD, stderrFD},
+		Sys:   attr,
+	})
+	if err != nil {
+		return &fs.PathError{Op: "exec", Path: string(s.Path), Err: err}
+	}
+	return nil
+}
+
+// execKind reads the errno of execve. For a missing interpreter it is the same as for a missing program.
+func execKind(path string, errno syscall.Errno) SpawnKind {
+	switch errno {
+	case unix.ENOENT, unix.ENOTDIR:
+		if _, err := os.Stat(path); err == nil {
+			return NotExecutable
+		}
+		return NotFound
+	case unix.EACCES, unix.ENOEXEC, unix.EISDIR, unix.ELIBBAD, unix.ELOOP:
+		return NotExecutable
+	default:
+		return Refused
+	}
+}
+
+// forward passes signals on to the program.
+func (s *shim) forward(signals <-chan os.Signal) {
+	for received := range signals {
+		sig := received.(syscall.Signal)
+		if s.pidfd < 0 {
+			_ = unix.Kill(s.pid, sig)
+			continue
+		}
+		_ = unix.PidfdSendSignal(s.pidfd, sig, nil, 0)
+	}
+}
+
+// watch waits for the supervisor to close the control pipe, by Kill or by its own death, and ends everything. In a namespace the
+// parent-death signal does the same; this covers the moment before it was set.
+func (s *shim) watch(control *os.File) {
+	_, _ = io.Copy(io.Discard, control)
+	if s.Mark == 0 {
+		os.Exit(2)
+	}
+	purge(s.Mark, string(s.Cgroup), forever) // then reap sees the program dead
+}
+
+// reap waits for the program, and for every orphan that becomes this process's child meanwhile.
+func (s *shim) reap() syscall.WaitStatus {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		if pid == s.pid {
+			return status
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			time.Sleep(time.Millisecond) // unreachable while the program is our child
+		}
+	}
+}
+
+// reapZombies waits for the orphans that purge has killed.
+func reapZombies() {
+	for {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if pid <= 0 && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
