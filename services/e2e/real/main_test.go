@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"telecodex.dev/services/e2e/internal/responses"
 )
 
@@ -18,7 +20,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func startProvider(t *testing.T, book responses.Book) *responses.Provider {
