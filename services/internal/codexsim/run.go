@@ -211,7 +211,7 @@ func insideRepository() bool {
 		return false
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+		if isRepository(filepath.Join(dir, ".git")) {
 			return true
 		}
 		parent := filepath.Dir(dir)
@@ -220,4 +220,18 @@ func insideRepository() bool {
 		}
 		dir = parent
 	}
+}
+
+// isRepository reports whether path is a git directory, or the file that stands
+// for one in a worktree.
+func isRepository(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	if !info.IsDir() {
+		return true
+	}
+	_, err = os.Stat(filepath.Join(path, "HEAD"))
+	return err == nil
 }
