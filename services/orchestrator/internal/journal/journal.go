@@ -1,0 +1,107 @@
+// Package journal is the worker's memory of its turns: which ids it has seen,
+// with what input, how they ended, and every event until the caller has stored
+// the outcome. It is one SQLite file on the worker's own disk.
+//
+// Nothing is shown before it is stored: an append reports back after the commit
+// that holds it. Commits are grouped without added delay: while one runs, the
+// next gathers what all turns append meanwhile. Prompts and environments are not
+// stored, only a digest of what makes a turn the same turn.
+package journal
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/google/uuid"
+
+	"telecodex.dev/services/internal/sqldb"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Errors of the journal. Failures of the disk are *sqldb.Error.
+var (
+	// ErrUnknown says that the journal has no such turn.
+	ErrUnknown = errors.New("journal: unknown turn")
+	// ErrUnfinished says that the turn has not ended.
+	ErrUnfinished = errors.New("journal: turn has not ended")
+	// ErrClosed says that the journal was closed before the write.
+	ErrClosed = errors.New("journal: closed")
+	// ErrGap says that an earlier append of the turn failed, so that this one
+	// would have left a hole in its sequence. Nothing was written.
+	ErrGap = errors.New("journal: an earlier append of the turn failed")
+)
+
+// Journal is an open journal. Its methods may be called concurrently.
+type Journal struct {
+	db        *sqldb.DB
+	id        string
+	committer *committer
+}
+
+// Open opens or creates the journal at path. Close ends it.
+//
+// Errors: *sqldb.Error, *sqldb.SchemaError.
+func Open(ctx context.Context, path string) (*Journal, error) {
+	steps, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("journal migrations: %w", err)
+	}
+	db, err := sqldb.Open(ctx, path, sqldb.Migrations{Files: steps})
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	id, err := identify(ctx, db)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal: %w", err), db.Close())
+	}
+	return &Journal{db: db, id: id, committer: newCommitter(db)}, nil
+}
+
+// identify reads the journal's id, or gives a new journal one.
+func identify(ctx context.Context, db *sqldb.DB) (id string, err error) {
+	err = db.Write(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, "SELECT id FROM journal").Scan(&id)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		id = uuid.NewString()
+		_, err = tx.ExecContext(ctx, "INSERT INTO journal (id) VALUES (?)", id)
+		return err
+	})
+	return id, err
+}
+
+// ID is random and stays with the file: another id means another disk.
+func (j *Journal) ID() string { return j.id }
+
+// Close commits what was handed in, then closes the file. Later writes get
+// ErrClosed.
+func (j *Journal) Close() error {
+	j.committer.close()
+	return j.db.Close()
+}
+
+// Digest is what makes two requests for a turn id the same turn.
+type Digest [sha256.Size]byte
+
+// DigestOf digests the input of a turn. Every part is preceded by its length, so
+// that no two inputs run into each other.
+func DigestOf(sessionID, threadID, prompt, workingDir string) (d Digest) {
+	hash := sha256.New()
+	for _, part := range []string{sessionID, threadID, prompt, workingDir} {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		hash.Write(size[:])
+		hash.Write([]byte(part))
+	}
+	hash.Sum(d[:0])
+	return d
+}

@@ -1,0 +1,32 @@
+CREATE TABLE journal (
+  id TEXT NOT NULL -- random; one row
+);
+
+CREATE TABLE turns (
+  id INTEGER PRIMARY KEY,
+  turn_id TEXT NOT NULL UNIQUE,
+  session_id TEXT NOT NULL,
+  thread_id TEXT NOT NULL DEFAULT '',
+  digest BLOB NOT NULL,
+  state INTEGER NOT NULL,
+  tombstone INTEGER NOT NULL DEFAULT 0,
+  last_sequence INTEGER,   -- NULL until the turn ended: its segments know
+  finished BLOB,           -- the finished event
+  created_at INTEGER NOT NULL, -- times are Unix nanoseconds
+  started_at INTEGER,
+  finished_at INTEGER,
+  acknowledged_at INTEGER,
+  dropped_at INTEGER       -- when the events were dropped
+);
+CREATE INDEX turns_unfinished ON turns (id) WHERE finished IS NULL;
+CREATE INDEX turns_unacknowledged ON turns (id) WHERE acknowledged_at IS NULL;
+CREATE INDEX turns_droppable ON turns (id) WHERE acknowledged_at IS NOT NULL AND dropped_at IS NULL;
+CREATE INDEX turns_dropped ON turns (dropped_at) WHERE dropped_at IS NOT NULL;
+
+CREATE TABLE segments (
+  turn INTEGER NOT NULL REFERENCES turns (id),
+  first_sequence INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  events BLOB NOT NULL,    -- length-delimited TurnEvents
+  PRIMARY KEY (turn, first_sequence)
+) WITHOUT ROWID;

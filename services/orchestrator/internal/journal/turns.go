@@ -1,0 +1,236 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+)
+
+// Record is what the journal knows about a turn.
+type Record struct {
+	Row          int64 // place in the order of creation
+	TurnID       string
+	SessionID    string // empty for a tombstone
+	ThreadID     string // empty until Codex named it
+	Digest       Digest
+	State        orchestratorv1.TurnState
+	LastSequence uint64
+	CreatedAt    time.Time
+	StartedAt    time.Time // zero: not started
+	FinishedAt   time.Time // zero: not ended
+	Acknowledged bool
+	Tombstone    bool
+	Finished     *orchestratorv1.TurnEvent // nil: not ended
+}
+
+// NewTurn is a turn to be accepted.
+type NewTurn struct {
+	TurnID    string
+	SessionID string
+	Digest    Digest
+	Created   time.Time
+}
+
+const recordColumns = `id, turn_id, session_id, thread_id, digest, state, tombstone,
+	coalesce(last_sequence, (SELECT first_sequence + count - 1 FROM segments WHERE turn = turns.id
+		ORDER BY first_sequence DESC LIMIT 1), 0),
+	finished, created_at, coalesce(started_at, 0), coalesce(finished_at, 0), acknowledged_at IS NOT NULL`
+
+func scanRecord(row interface{ Scan(...any) error }) (r Record, err error) {
+	var state int32
+	var digest, finished []byte
+	var created, started, ended int64
+	err = row.Scan(&r.Row, &r.TurnID, &r.SessionID, &r.ThreadID, &digest, &state, &r.Tombstone, &r.LastSequence,
+		&finished, &created, &started, &ended, &r.Acknowledged)
+	if err != nil {
+		return Record{}, err
+	}
+	copy(r.Digest[:], digest)
+	r.State = orchestratorv1.TurnState(state)
+	r.CreatedAt, r.StartedAt, r.FinishedAt = instant(created), instant(started), instant(ended)
+	if finished != nil {
+		r.Finished = &orchestratorv1.TurnEvent{}
+		if err := proto.Unmarshal(finished, r.Finished); err != nil {
+			return Record{}, fmt.Errorf("decode finished event: %w", err)
+		}
+	}
+	return r, nil
+}
+
+func instant(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanos)
+}
+
+func find(ctx context.Context, tx *sql.Tx, turnID string) (Record, error) {
+	r, err := scanRecord(tx.QueryRowContext(ctx, "SELECT "+recordColumns+" FROM turns WHERE turn_id = ?", turnID))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Record{}, ErrUnknown
+	}
+	return r, err
+}
+
+// Get reads a turn. Errors: ErrUnknown.
+func (j *Journal) Get(ctx context.Context, turnID string) (r Record, err error) {
+	err = j.db.Read(ctx, func(tx *sql.Tx) error {
+		r, err = find(ctx, tx, turnID)
+		return err
+	})
+	return r, err
+}
+
+// Accept writes the row of a new turn and returns its open log once that is
+// committed. An id that the journal already has is left as it is: then the log is
+// nil and the record says what is known.
+func (j *Journal) Accept(turn NewTurn) (r Record, log *Log, err error) {
+	err = j.committer.call(func(tx *sql.Tx) error {
+		inserted, err := insertTurn(tx, turn, false)
+		if err != nil {
+			return err
+		}
+		if inserted != 0 {
+			log = &Log{journal: j, row: inserted}
+		}
+		r, err = find(context.Background(), tx, turn.TurnID)
+		return err
+	})
+	if err != nil {
+		return Record{}, nil, err
+	}
+	return r, log, nil
+}
+
+// Tombstone writes a turn that ended before it was ever asked to run; finished is
+// its one event. An id that the journal already has is left as it is. The record
+// says what is known after the commit.
+func (j *Journal) Tombstone(finished *orchestratorv1.TurnEvent) (r Record, err error) {
+	segments, err := encode([]*orchestratorv1.TurnEvent{finished})
+	if err != nil {
+		return Record{}, err
+	}
+	now := finished.GetOccurredAt().AsTime()
+	err = j.committer.call(func(tx *sql.Tx) error {
+		inserted, err := insertTurn(tx, NewTurn{TurnID: finished.GetTurnId(), Created: now}, true)
+		if err != nil {
+			return err
+		}
+		if inserted != 0 {
+			update := Update{State: finished.GetFinished().GetState(), Finished: finished, FinishedAt: now}
+			p := &pending{log: &Log{row: inserted}, segments: segments, updates: []Update{update}}
+			if err := writeAppends(tx, []*pending{p}); err != nil {
+				return err
+			}
+		}
+		r, err = find(context.Background(), tx, finished.GetTurnId())
+		return err
+	})
+	if err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+// insertTurn returns the new row, 0 when the journal has the id already.
+func insertTurn(tx *sql.Tx, turn NewTurn, tombstone bool) (row int64, err error) {
+	err = tx.QueryRow(`INSERT INTO turns (turn_id, session_id, digest, state, tombstone, created_at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (turn_id) DO NOTHING RETURNING id`,
+		turn.TurnID, turn.SessionID, turn.Digest[:], int32(orchestratorv1.TurnState_TURN_STATE_QUEUED), tombstone,
+		turn.Created.UnixNano()).Scan(&row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return row, err
+}
+
+// Acknowledge notes that the caller has stored the outcome: Prune may drop the
+// events. It is idempotent. Errors: ErrUnknown, ErrUnfinished.
+func (j *Journal) Acknowledge(turnID string, now time.Time) error {
+	var refused error
+	err := j.committer.call(func(tx *sql.Tx) error {
+		refused = nil
+		r, err := find(context.Background(), tx, turnID)
+		if errors.Is(err, ErrUnknown) {
+			refused = ErrUnknown
+			return nil // the others of the batch are to be committed
+		}
+		if err != nil {
+			return err
+		}
+		if r.Finished == nil {
+			refused = ErrUnfinished
+			return nil
+		}
+		_, err = tx.Exec("UPDATE turns SET acknowledged_at = coalesce(acknowledged_at, ?) WHERE id = ?", now.UnixNano(), r.Row)
+		return err
+	})
+	return errors.Join(err, refused)
+}
+
+// Page selects turns for List.
+type Page struct {
+	AfterRow           int64
+	Limit              int // turns at most
+	Bytes              int // and about so many bytes of finished events; at least one turn is returned
+	UnacknowledgedOnly bool
+}
+
+// List reads turns in the order of their creation; more says whether the journal
+// has further ones.
+func (j *Journal) List(ctx context.Context, page Page) (records []Record, more bool, err error) {
+	query := "SELECT " + recordColumns + " FROM turns WHERE id > ? ORDER BY id LIMIT ?"
+	if page.UnacknowledgedOnly {
+		query = "SELECT " + recordColumns + " FROM turns WHERE id > ? AND acknowledged_at IS NULL ORDER BY id LIMIT ?"
+	}
+	bytes := 0
+	err = j.scan(ctx, query, func(r Record) bool {
+		bytes += proto.Size(r.Finished)
+		if len(records) == page.Limit || len(records) > 0 && bytes > page.Bytes {
+			more = true
+			return false
+		}
+		records = append(records, r)
+		return true
+	}, page.AfterRow, page.Limit+1)
+	return records, more, err
+}
+
+// Unfinished reads the turns that have not ended, with their open logs. It is
+// meant for the start, when nothing runs yet.
+func (j *Journal) Unfinished(ctx context.Context) (records []Record, logs []*Log, err error) {
+	query := "SELECT " + recordColumns + " FROM turns WHERE finished IS NULL ORDER BY id"
+	err = j.scan(ctx, query, func(r Record) bool {
+		records = append(records, r)
+		logs = append(logs, &Log{journal: j, row: r.Row, committed: r.LastSequence})
+		return true
+	})
+	return records, logs, err
+}
+
+// scan reads records until use says no.
+func (j *Journal) scan(ctx context.Context, query string, use func(Record) bool, args ...any) error {
+	return j.db.Read(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			r, err := scanRecord(rows)
+			if err != nil {
+				return err
+			}
+			if !use(r) {
+				return nil
+			}
+		}
+		return rows.Err()
+	})
+}
