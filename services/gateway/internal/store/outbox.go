@@ -1,0 +1,254 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// InDoubt is the reason of a message whose earlier call may have been carried
+// out.
+const InDoubt = "delivery-in-doubt"
+
+// post puts messages of an update into the outbox.
+func (q *tx) post(key Key, turnID string, messages []Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	u, ok, err := q.update(key)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &StateError{What: fmt.Sprintf("update %d of generation %d", key.UpdateID, key.Generation)}
+	}
+	next, err := readInt64(q.row(`UPDATE bots SET next_outbox_id = next_outbox_id + $2 WHERE bot_id = $1
+		RETURNING next_outbox_id`, q.bot, len(messages)))
+	if err != nil {
+		return err
+	}
+	for i, m := range messages {
+		var name string
+		var content []byte
+		if m.Document != nil {
+			// A document without content is still one, unlike NULL.
+			name, content = m.Document.Name, append([]byte{}, m.Document.Content...)
+		}
+		if err := q.exec(`INSERT INTO outbox (bot_id, outbox_id, generation, update_id, turn_id, chat_id, topic_id, group_chat, kind,
+				text, document_name, document, reply_to, markup, state, attempts, not_before, in_doubt, sent_message_id, reason,
+				created_at, done_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'PENDING', 0, 0, 0, 0, '', $15, 0)`,
+			q.bot, next-int64(len(messages)-i), key.Generation, key.UpdateID, turnID, u.ChatID, u.TopicID, flag(!u.Private), m.Kind,
+			clean(m.Text), clean(name), content, m.ReplyTo, clean(string(m.Markup)), q.now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliver settles a finished update when none of its messages waits any more.
+func (q *tx) deliver(key Key) (settled bool, err error) {
+	settled, err = q.changed(`UPDATE updates SET state = 'DELIVERED', settled_at = $4
+		WHERE bot_id = $1 AND update_id = $2 AND generation = $3 AND state = 'FINISHED' AND NOT EXISTS (
+			SELECT 1 FROM outbox WHERE bot_id = $1 AND update_id = $2 AND generation = $3 AND done_at = 0)`,
+		q.bot, key.UpdateID, key.Generation, q.now)
+	return settled, err
+}
+
+const traceColumns = `outbox_id, generation, update_id, turn_id, chat_id, topic_id, group_chat, kind, reply_to, state, attempts,
+	not_before, in_doubt, sent_message_id, reason, created_at, done_at`
+
+func (o *Outgoing) dest() (dest []any, done func()) {
+	var notBefore, created, ended int64
+	return []any{&o.ID, &o.Key.Generation, &o.Key.UpdateID, &o.TurnID, &o.ChatID, &o.TopicID, &o.Group, &o.Kind, &o.ReplyTo,
+			&o.State, &o.Attempts, &notBefore, &o.InDoubt, &o.SentMessageID, &o.Reason, &created, &ended}, func() {
+			o.NotBefore, o.CreatedAt, o.DoneAt = fromMillis(notBefore), fromMillis(created), fromMillis(ended)
+		}
+}
+
+// readTrace reads a message without what it says.
+func readTrace(row scanner) (o Outgoing, err error) {
+	dest, done := o.dest()
+	err = row.Scan(dest...)
+	done()
+	return o, err
+}
+
+func readOutgoing(row scanner) (o Outgoing, err error) {
+	var name, markup string
+	var content []byte
+	dest, done := o.dest()
+	err = row.Scan(append(dest, &o.Text, &name, &content, &markup)...)
+	done()
+	if content != nil || name != "" {
+		o.Document = &Document{Name: name, Content: content}
+	}
+	if markup != "" {
+		o.Markup = json.RawMessage(markup)
+	}
+	return o, err
+}
+
+// RecoverOutbox is called once, before anything is sent: messages that were
+// being sent when the last gateway ended wait again, in doubt.
+func (s *Store) RecoverOutbox(ctx context.Context) (inDoubt []Outgoing, err error) {
+	err = s.write(ctx, func(q *tx) error {
+		if err := q.exec(`UPDATE outbox SET in_doubt = 1, reason = $2 WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING'`,
+			q.bot, InDoubt); err != nil {
+			return err
+		}
+		if inDoubt, err = collect(q, readTrace, `SELECT `+traceColumns+` FROM outbox
+			WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING' ORDER BY outbox_id`, q.bot); err != nil {
+			return err
+		}
+		for i := range inDoubt {
+			inDoubt[i].State = Pending
+		}
+		return q.exec(`UPDATE outbox SET state = 'PENDING' WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING'`, q.bot)
+	})
+	return inDoubt, err
+}
+
+// PendingChats are the chats that messages wait for.
+func (s *Store) PendingChats(ctx context.Context) (chats []int64, err error) {
+	err = s.read(ctx, func(q *tx) error {
+		chats, err = collect(q, readInt64, `SELECT DISTINCT chat_id FROM outbox WHERE bot_id = $1 AND done_at = 0 ORDER BY chat_id`, q.bot)
+		return err
+	})
+	return chats, err
+}
+
+// NextMessage is the message a chat gets next; none while one is being sent.
+func (s *Store) NextMessage(ctx context.Context, chatID int64) (o Outgoing, ok bool, err error) {
+	err = s.read(ctx, func(q *tx) error {
+		o, ok, err = found(q, readOutgoing, `SELECT `+traceColumns+`, text, document_name, document, markup FROM outbox
+			WHERE bot_id = $1 AND chat_id = $2 AND done_at = 0 ORDER BY outbox_id LIMIT 1`, q.bot, chatID)
+		return err
+	})
+	if o.State == Sending {
+		return Outgoing{}, false, err
+	}
+	return o, ok, err
+}
+
+// MarkSending is committed before the call to Telegram is made.
+func (s *Store) MarkSending(ctx context.Context, id int64) error {
+	return s.write(ctx, func(q *tx) error {
+		ok, err := q.changed(`UPDATE outbox SET state = 'SENDING', attempts = attempts + 1
+			WHERE bot_id = $1 AND outbox_id = $2 AND state = 'PENDING'`, q.bot, id)
+		if err != nil || ok {
+			return err
+		}
+		return q.refuseMessage(id, "PENDING")
+	})
+}
+
+func (q *tx) message(id int64) (Outgoing, bool, error) {
+	return found(q, readTrace, `SELECT `+traceColumns+` FROM outbox WHERE bot_id = $1 AND outbox_id = $2`, q.bot, id)
+}
+
+func (q *tx) refuseMessage(id int64, want string) error {
+	o, _, err := q.message(id)
+	if err != nil {
+		return err
+	}
+	return &StateError{What: fmt.Sprintf("message %d", id), Want: want, Have: string(o.State)}
+}
+
+// MarkSent notes that Telegram has taken a message, under which id.
+func (s *Store) MarkSent(ctx context.Context, id, messageID int64, at time.Time) (SentResult, error) {
+	return s.done(ctx, id, Sent, `UPDATE outbox SET state = 'SENT', sent_message_id = $3, reason = '', done_at = $4
+		WHERE bot_id = $1 AND outbox_id = $2 AND state = 'SENDING'`, messageID, millis(at))
+}
+
+// MarkDead notes that a message was refused for good, and why.
+func (s *Store) MarkDead(ctx context.Context, id int64, reason string) (SentResult, error) {
+	return s.done(ctx, id, Dead, `UPDATE outbox SET state = 'DEAD', reason = $3, done_at = $4
+		WHERE bot_id = $1 AND outbox_id = $2 AND done_at = 0`, clean(reason), millis(time.Now()))
+}
+
+// done ends a message and, with its last one, its update. Ending it again the
+// same way changes nothing and settles nothing.
+func (s *Store) done(ctx context.Context, id int64, state SendState, statement string, value any, at int64) (r SentResult, err error) {
+	err = s.write(ctx, func(q *tx) error {
+		ok, err := q.changed(statement, q.bot, id, value, at)
+		if err != nil {
+			return err
+		}
+		o, _, err := q.message(id)
+		if err != nil {
+			return err
+		}
+		if !ok && o.State != state {
+			return &StateError{What: fmt.Sprintf("message %d", id), Want: string(Sending), Have: string(o.State)}
+		}
+		r, err = q.sentResult(o)
+		if err != nil || !ok {
+			return err
+		}
+		r.Settled, err = q.deliver(o.Key)
+		return err
+	})
+	return r, err
+}
+
+// sentResult gathers what became of an update's messages.
+func (q *tx) sentResult(o Outgoing) (SentResult, error) {
+	r := SentResult{Key: o.Key, TurnID: o.TurnID}
+	var answers, sent int
+	err := q.row(`SELECT coalesce(sum(CASE WHEN kind = 'answer' THEN 1 ELSE 0 END), 0),
+			coalesce(sum(CASE WHEN kind = 'answer' AND state = 'SENT' THEN 1 ELSE 0 END), 0),
+			coalesce(sum(CASE WHEN state = 'DEAD' THEN 1 ELSE 0 END), 0)
+		FROM outbox WHERE bot_id = $1 AND update_id = $2 AND generation = $3`, q.bot, o.Key.UpdateID, o.Key.Generation).
+		Scan(&answers, &sent, &r.DeadLetters)
+	if err != nil {
+		return r, err
+	}
+	r.Answered = answers > 0 && sent == answers
+	t, ok, err := q.newestTurn(o.Key)
+	if ok {
+		r.Outcome = Outcome{Name: t.Outcome, ErrorCode: t.ErrorCode, ErrorMessage: t.ErrorMessage, Usage: &t.Usage}
+	}
+	return r, err
+}
+
+// MarkRetry puts a message back after a call that failed; inDoubt says that the
+// call may have been carried out all the same.
+func (s *Store) MarkRetry(ctx context.Context, id int64, notBefore time.Time, reason string, inDoubt bool) error {
+	return s.write(ctx, func(q *tx) error {
+		ok, err := q.changed(`UPDATE outbox SET state = 'PENDING', not_before = $3, reason = $4,
+			in_doubt = CASE WHEN $5 = 1 THEN 1 ELSE in_doubt END
+			WHERE bot_id = $1 AND outbox_id = $2 AND state = 'SENDING'`, q.bot, id, millis(notBefore), clean(reason), flag(inDoubt))
+		if err != nil || ok {
+			return err
+		}
+		return q.refuseMessage(id, "SENDING")
+	})
+}
+
+// BlockChat notes that nothing may be sent to a chat before a time. A later one
+// that is known already stays.
+func (s *Store) BlockChat(ctx context.Context, chatID int64, until time.Time) error {
+	return s.write(ctx, func(q *tx) error {
+		return q.exec(`INSERT INTO chats (bot_id, chat_id, blocked_until, migrated_to, drafts_refused) VALUES ($1, $2, $3, 0, 0)
+			ON CONFLICT (bot_id, chat_id) DO UPDATE SET blocked_until =
+				CASE WHEN excluded.blocked_until > chats.blocked_until THEN excluded.blocked_until ELSE chats.blocked_until END`,
+			q.bot, chatID, millis(until))
+	})
+}
+
+// BlockedChats are the chats that must wait, and until when.
+func (s *Store) BlockedChats(ctx context.Context) (map[int64]time.Time, error) {
+	blocked := map[int64]time.Time{}
+	err := s.read(ctx, func(q *tx) error {
+		_, err := collect(q, func(row scanner) (id int64, err error) {
+			var until int64
+			err = row.Scan(&id, &until)
+			blocked[id] = fromMillis(until)
+			return id, err
+		}, `SELECT chat_id, blocked_until FROM chats WHERE bot_id = $1 AND blocked_until > $2`, q.bot, q.now)
+		return err
+	})
+	return blocked, err
+}

@@ -1,0 +1,88 @@
+package store
+
+import "context"
+
+const sessionQuery = `SELECT s.session_id, s.chat_id, s.topic_id, s.thread_id, s.worker_id, s.journal_id, s.input_tokens,
+		s.cached_input_tokens, s.cache_write_input_tokens, s.output_tokens, s.reasoning_output_tokens, s.updated_at,
+		(SELECT count(*) FROM updates u WHERE u.bot_id = s.bot_id AND u.session_id = s.session_id AND u.work = 'lane')
+	FROM sessions s `
+
+func readSession(row scanner) (s Session, err error) {
+	var updated int64
+	err = row.Scan(&s.ID, &s.ChatID, &s.TopicID, &s.ThreadID, &s.WorkerID, &s.JournalID, &s.Usage.InputTokens,
+		&s.Usage.CachedInputTokens, &s.Usage.CacheWriteInputTokens, &s.Usage.OutputTokens, &s.Usage.ReasoningOutputTokens,
+		&updated, &s.OpenTurns)
+	s.UpdatedAt = fromMillis(updated)
+	return s, err
+}
+
+func (q *tx) session(id string) (Session, error) {
+	s, ok, err := found(q, readSession, sessionQuery+`WHERE s.bot_id = $1 AND s.session_id = $2`, q.bot, id)
+	if !ok {
+		s.ID = id
+	}
+	return s, err
+}
+
+// Session is a conversation; one that is not stored has an id and nothing else.
+func (s *Store) Session(ctx context.Context, id string) (sess Session, err error) {
+	err = s.read(ctx, func(q *tx) error { sess, err = q.session(id); return err })
+	return sess, err
+}
+
+// ListSessions is a page of at most pageSize sessions, by id, after the given
+// one; empty: from the beginning.
+func (s *Store) ListSessions(ctx context.Context, pageSize int, after string) (page []Session, err error) {
+	err = s.read(ctx, func(q *tx) error {
+		page, err = collect(q, readSession, sessionQuery+`WHERE s.bot_id = $1 AND s.session_id > $2
+			ORDER BY s.session_id LIMIT $3`, q.bot, after, pageSize)
+		return err
+	})
+	return page, err
+}
+
+// pin notes which worker, and which journal of it, has a session.
+func (q *tx) pin(sessionID, workerID, journalID string) error {
+	return q.exec(`UPDATE sessions SET worker_id = $3, journal_id = $4, updated_at = $5 WHERE bot_id = $1 AND session_id = $2`,
+		q.bot, sessionID, workerID, journalID, q.now)
+}
+
+// setThread notes the Codex thread of a session; tokens are counted anew in
+// another one.
+func (q *tx) setThread(sess Session, threadID string) error {
+	if sess.ThreadID == threadID {
+		return nil
+	}
+	sess.Usage = Usage{}
+	if err := q.setUsage(sess.ID, Usage{}); err != nil {
+		return err
+	}
+	return q.exec(`UPDATE sessions SET thread_id = $3, updated_at = $4 WHERE bot_id = $1 AND session_id = $2`,
+		q.bot, sess.ID, threadID, q.now)
+}
+
+func (q *tx) setUsage(sessionID string, u Usage) error {
+	return q.exec(`UPDATE sessions SET input_tokens = $3, cached_input_tokens = $4, cache_write_input_tokens = $5,
+			output_tokens = $6, reasoning_output_tokens = $7, updated_at = $8
+		WHERE bot_id = $1 AND session_id = $2`, q.bot, sessionID, u.InputTokens, u.CachedInputTokens, u.CacheWriteInputTokens,
+		u.OutputTokens, u.ReasoningOutputTokens, q.now)
+}
+
+// forget clears the thread of a session and its pin.
+func (q *tx) forget(sessionID string) error {
+	if err := q.setThread(Session{ID: sessionID, ThreadID: "unknown"}, ""); err != nil {
+		return err
+	}
+	return q.pin(sessionID, "", "")
+}
+
+// since is what was used between two reports of a thread's usage.
+func (u Usage) since(before Usage) Usage {
+	d := Usage{u.InputTokens - before.InputTokens, u.CachedInputTokens - before.CachedInputTokens,
+		u.CacheWriteInputTokens - before.CacheWriteInputTokens, u.OutputTokens - before.OutputTokens,
+		u.ReasoningOutputTokens - before.ReasoningOutputTokens}
+	if min(d.InputTokens, d.CachedInputTokens, d.CacheWriteInputTokens, d.OutputTokens, d.ReasoningOutputTokens) < 0 {
+		return u // another count has begun
+	}
+	return d
+}

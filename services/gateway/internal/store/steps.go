@@ -1,0 +1,248 @@
+package store
+
+import (
+	"context"
+	"strconv"
+)
+
+// notResumable is the error code of an attempt that Restart has ended.
+const notResumable = "thread-not-resumable"
+
+func (t Turn) refuse(want string) error {
+	return &StateError{What: "turn " + t.ID, Want: want, Have: string(t.State)}
+}
+
+// Assign chooses a worker for the head of a lane and pins its session to that
+// worker, before RunTurn is called. A session that another worker holds is
+// refused, and so is a turn that another one of its session is before.
+func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID string) error {
+	return s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil {
+			return err
+		}
+		if t.State == Assigned && t.WorkerID == workerID {
+			return nil
+		}
+		if t.State != Queued || t.Kind != KindPrompt {
+			return t.refuse("a waiting prompt")
+		}
+		if err := q.mayRun(t); err != nil {
+			return err
+		}
+		sess, err := q.session(t.SessionID)
+		if err != nil {
+			return err
+		}
+		if sess.WorkerID != "" && sess.WorkerID != workerID {
+			return &StateError{What: "session " + sess.ID, Want: "free", Have: "held by worker " + strconv.Quote(sess.WorkerID)}
+		}
+		if err := q.exec(`UPDATE turns SET state = 'ASSIGNED', worker_id = $2, journal_id = $3, pinned = $4, thread_id = $5,
+			assigned_at = $6 WHERE turn_id = $1`, turnID, workerID, journalID, flag(sess.WorkerID == ""), sess.ThreadID, q.now); err != nil {
+			return err
+		}
+		if err := q.setUpdate(t.Key, t.Kind, Assigned); err != nil || sess.WorkerID != "" {
+			return err
+		}
+		return q.pin(sess.ID, workerID, journalID)
+	})
+}
+
+// mayRun checks that no other turn of the session runs or comes first.
+func (q *tx) mayRun(t Turn) error {
+	other, ok, err := q.running(t.SessionID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if other, ok, err = q.head(t.SessionID); err != nil || !ok || other.ID == t.ID {
+			return err
+		}
+	}
+	return &StateError{What: "turn " + t.ID, Want: "first in its lane", Have: "behind turn " + other.ID}
+}
+
+// Unassign takes an assignment back when the worker has journaled nothing. A
+// session that the assignment had pinned is free again.
+func (s *Store) Unassign(ctx context.Context, turnID string) error {
+	return s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil || t.State == Queued {
+			return err
+		}
+		if t.State != Assigned {
+			return t.refuse("ASSIGNED")
+		}
+		pinned, err := readInt64(q.row(`SELECT pinned FROM turns WHERE turn_id = $1`, turnID))
+		if err != nil {
+			return err
+		}
+		if err := q.exec(`UPDATE turns SET state = 'QUEUED', worker_id = '', journal_id = '', thread_id = '', pinned = 0,
+			assigned_at = 0 WHERE turn_id = $1`, turnID); err != nil {
+			return err
+		}
+		if err := q.setUpdate(t.Key, t.Kind, Queued); err != nil || pinned == 0 {
+			return err
+		}
+		return q.pin(t.SessionID, "", "")
+	})
+}
+
+// Accept notes that the worker has journaled the turn, in which journal.
+func (s *Store) Accept(ctx context.Context, turnID, journalID string) error {
+	return s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil || t.State == Accepted {
+			return err
+		}
+		if t.State != Assigned {
+			return t.refuse("ASSIGNED")
+		}
+		if err := q.exec(`UPDATE turns SET state = 'ACCEPTED', journal_id = $2, accepted_at = $3 WHERE turn_id = $1`,
+			turnID, journalID, q.now); err != nil {
+			return err
+		}
+		if err := q.pin(t.SessionID, t.WorkerID, journalID); err != nil {
+			return err
+		}
+		return q.setUpdate(t.Key, t.Kind, Accepted)
+	})
+}
+
+// SetThread notes the Codex thread in which a turn runs, for the turn and for
+// its session.
+func (s *Store) SetThread(ctx context.Context, turnID, threadID string) error {
+	return s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil {
+			return err
+		}
+		if t.State != Assigned && t.State != Accepted {
+			return t.refuse("running")
+		}
+		sess, err := q.session(t.SessionID)
+		if err != nil {
+			return err
+		}
+		if err := q.exec(`UPDATE turns SET thread_id = $2 WHERE turn_id = $1`, turnID, threadID); err != nil {
+			return err
+		}
+		return q.setThread(sess, threadID)
+	})
+}
+
+// Finish stores how a turn ended, together with the messages that say so. Once
+// they are sent, or at once when there are none, the update is delivered.
+// Finishing again with the same outcome changes nothing.
+func (s *Store) Finish(ctx context.Context, turnID string, o Outcome, messages []Message) error {
+	return s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil || t.State == Finished && t.Outcome == o.Name && t.ErrorCode == o.ErrorCode {
+			return err
+		}
+		if t.State != Queued && t.State != Assigned && t.State != Accepted {
+			return t.refuse("open")
+		}
+		if err := q.end(t, Finished, o); err != nil {
+			return err
+		}
+		if err := q.setUpdate(t.Key, t.Kind, Finished); err != nil {
+			return err
+		}
+		if err := q.post(t.Key, t.ID, messages); err != nil {
+			return err
+		}
+		_, err = q.deliver(t.Key)
+		return err
+	})
+}
+
+// end writes how a turn ended.
+func (q *tx) end(t Turn, state State, o Outcome) error {
+	sess, err := q.session(t.SessionID)
+	if err != nil {
+		return err
+	}
+	var used Usage
+	if o.Usage != nil {
+		used = o.Usage.since(sess.Usage)
+		sess.Usage = *o.Usage
+	}
+	if err := q.setUsage(t.SessionID, sess.Usage); err != nil {
+		return err
+	}
+	return q.exec(`UPDATE turns SET state = $2, outcome = $3, error_code = $4, error_message = $5, input_tokens = $6,
+		cached_input_tokens = $7, cache_write_input_tokens = $8, output_tokens = $9, reasoning_output_tokens = $10, ended_at = $11
+		WHERE turn_id = $1`, t.ID, state, o.Name, o.ErrorCode, clean(o.ErrorMessage), used.InputTokens, used.CachedInputTokens,
+		used.CacheWriteInputTokens, used.OutputTokens, used.ReasoningOutputTokens, q.now)
+}
+
+// Interrupt stores that a turn may have partly run and that its end is not
+// known. unpin says that the worker's disk is gone, and the session's thread
+// with it.
+func (s *Store) Interrupt(ctx context.Context, turnID string, unpin bool, o Outcome, messages []Message) error {
+	return s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil || t.State == Interrupted {
+			return err
+		}
+		if t.State != Assigned && t.State != Accepted {
+			return t.refuse("running")
+		}
+		if err := q.end(t, Interrupted, o); err != nil {
+			return err
+		}
+		if err := q.setUpdate(t.Key, t.Kind, Interrupted); err != nil {
+			return err
+		}
+		if unpin {
+			if err := q.forget(t.SessionID); err != nil {
+				return err
+			}
+		}
+		return q.post(t.Key, t.ID, messages)
+	})
+}
+
+// Restart ends an attempt whose Codex thread could not be resumed, of which
+// nothing was run, and queues the next one, which begins a new thread.
+func (s *Store) Restart(ctx context.Context, turnID string, messages []Message) (next Turn, err error) {
+	err = s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil {
+			return err
+		}
+		if t.State == Finished && t.ErrorCode == notResumable {
+			next, err = q.turn(TurnID(q.bot, t.Key, t.Attempt+1))
+			return err
+		}
+		if t.State != Assigned && t.State != Accepted {
+			return t.refuse("running")
+		}
+		if err := q.end(t, Finished, Outcome{Name: "failed", ErrorCode: notResumable}); err != nil {
+			return err
+		}
+		if err := q.setThread(Session{ID: t.SessionID, ThreadID: "unknown"}, ""); err != nil {
+			return err
+		}
+		if err := q.post(t.Key, t.ID, messages); err != nil {
+			return err
+		}
+		next, err = q.again(t, "")
+		return err
+	})
+	return next, err
+}
+
+// again queues the next attempt of a turn. An empty prompt means the same one.
+func (q *tx) again(t Turn, prompt string) (Turn, error) {
+	t.Attempt++
+	t.ID = TurnID(q.bot, t.Key, t.Attempt)
+	if err := q.insertTurn(t, prompt); err != nil {
+		return t, err
+	}
+	if err := q.setUpdate(t.Key, t.Kind, Queued); err != nil {
+		return t, err
+	}
+	return q.turn(t.ID)
+}

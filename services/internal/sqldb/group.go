@@ -1,0 +1,134 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"sync"
+)
+
+// Group commits the writes of many goroutines together: while one transaction
+// is being made durable, the next one gathers everyone who waits. So twenty
+// writers pay for one fsync, not for twenty, and a single writer waits for
+// nobody. There is no goroutine behind it: whoever comes first commits for all.
+type Group struct {
+	db    *DB
+	open  func(context.Context, *sql.Tx) error
+	lead  chan struct{} // holds a token while a transaction runs
+	mu    sync.Mutex
+	queue []*groupWrite
+}
+
+type groupWrite struct {
+	fn   func(*sql.Tx) error
+	done chan error // has room for the one result
+}
+
+// maxGroup bounds a transaction, so that nobody waits for a crowd.
+const maxGroup = 256
+
+// NewGroup returns a group over db. open begins every transaction; when it
+// fails, so does every write of the transaction.
+func NewGroup(db *DB, open func(context.Context, *sql.Tx) error) *Group {
+	return &Group{db: db, open: open, lead: make(chan struct{}, 1)}
+}
+
+// Write runs fn in a transaction, alone or among others, and returns once it is
+// on the disk. When fn fails, what it wrote is undone, and only that. fn may be
+// run more than once; only what its last run wrote is kept. A write that has
+// begun is not given up when ctx ends.
+func (g *Group) Write(ctx context.Context, fn func(*sql.Tx) error) error {
+	w := &groupWrite{fn: fn, done: make(chan error, 1)}
+	g.mu.Lock()
+	g.queue = append(g.queue, w)
+	g.mu.Unlock()
+	select {
+	case err := <-w.done:
+		return err
+	case g.lead <- struct{}{}:
+		// Everyone in the queue came earlier or waits with this write; a
+		// latecomer leads after it.
+		for len(w.done) == 0 {
+			g.transact(context.WithoutCancel(ctx), g.take())
+		}
+		<-g.lead
+	case <-ctx.Done():
+		if g.withdraw(w) {
+			return ctx.Err()
+		}
+	}
+	return <-w.done
+}
+
+// withdraw takes back a write that no transaction has taken yet.
+func (g *Group) withdraw(w *groupWrite) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.queue, w)
+	if i < 0 {
+		return false
+	}
+	g.queue = slices.Delete(g.queue, i, i+1)
+	return true
+}
+
+// take returns the writes of the next transaction, oldest first.
+func (g *Group) take() []*groupWrite {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := min(len(g.queue), maxGroup)
+	batch := g.queue[:n:n]
+	g.queue = slices.Clone(g.queue[n:])
+	return batch
+}
+
+func (g *Group) transact(ctx context.Context, batch []*groupWrite) {
+	results := make([]error, len(batch))
+	broken := false
+	err := g.db.Write(ctx, func(tx *sql.Tx) error {
+		if err := g.open(ctx, tx); err != nil || len(batch) == 0 {
+			return err
+		}
+		if len(batch) == 1 {
+			return batch[0].fn(tx)
+		}
+		for i, w := range batch {
+			var fatal error
+			if results[i], fatal = within(ctx, tx, w.fn); fatal != nil {
+				broken = true
+				return fatal
+			}
+		}
+		return nil
+	})
+	if broken {
+		// The failure of one has taken the transaction with it, as a full disk
+		// does; each of the others may still do.
+		for _, w := range batch {
+			g.transact(ctx, []*groupWrite{w})
+		}
+		return
+	}
+	for i, w := range batch {
+		if err != nil {
+			results[i] = err
+		}
+		w.done <- results[i]
+	}
+}
+
+// within runs fn in a savepoint. failed is fn's own error, undone; fatal says
+// that the transaction is of no use any more.
+func within(ctx context.Context, tx *sql.Tx, fn func(*sql.Tx) error) (failed, fatal error) {
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT w"); err != nil {
+		return nil, err
+	}
+	failed = Wrap("statement", fn(tx))
+	if failed != nil {
+		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT w"); err != nil {
+			return nil, failed
+		}
+	}
+	_, fatal = tx.ExecContext(ctx, "RELEASE SAVEPOINT w")
+	return failed, fatal
+}

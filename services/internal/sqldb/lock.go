@@ -1,0 +1,35 @@
+package sqldb
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// ErrLocked says that another holder, in this process or another, has the lock.
+var ErrLocked = errors.New("the lock is held")
+
+// Lock is an exclusive lock on a file. The system takes it back when its holder
+// dies, however that happens, which no file with a process id in it can say.
+type Lock struct{ file *os.File }
+
+// TryLock takes the lock on the file at path (made with mode 0600, its directory
+// with 0700) or fails with ErrLocked at once.
+func TryLock(path string) (*Lock, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+	}
+	return &Lock{file: file}, nil
+}
+
+// Unlock gives the lock back. The file stays: removing it could take it from
+// under a holder who has opened it already.
+func (l *Lock) Unlock() error { return l.file.Close() }
