@@ -1,0 +1,136 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/e2e/internal/harness"
+)
+
+const (
+	// backendEnv is what the suite's own worker hands to every Codex.
+	backendEnv = "C2_SHARED=backend,C2_BACKEND=backend"
+	// parentEnv is in the environment of the suite's own worker, not of its Codex.
+	parentEnv = "C2_PARENT=parent"
+	// slots is how many turns the suite's own worker runs at once.
+	slots = 8
+)
+
+// target is the worker under test.
+type target struct {
+	conn     *grpc.ClientConn
+	client   orchestratorv1.OrchestratorServiceClient
+	own      *harness.Worker // nil: somebody else's
+	programs harness.Programs
+	shared   string // a directory the worker sees too; empty: none
+}
+
+// underTest is set once, before the first test.
+var underTest *target
+
+func TestMain(m *testing.M) {
+	status, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+func run(m *testing.M) (status int, err error) {
+	dir, err := os.MkdirTemp("", "conformance")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if underTest, err = newTarget(context.Background(), dir); err != nil {
+		return 0, err
+	}
+	status = m.Run()
+	if err := underTest.close(); err != nil {
+		return status, err
+	}
+	return status, goleak.Find()
+}
+
+func newTarget(ctx context.Context, dir string) (*target, error) {
+	w := &target{shared: os.Getenv("SHARED_DIR")}
+	addr := os.Getenv("ADDR")
+	if addr == "" {
+		var err error
+		if w.programs, err = harness.Build(ctx, dir, "orchestrator", "fakecodex"); err != nil {
+			return nil, err
+		}
+		if w.own, err = startOwn(ctx, w.programs, filepath.Join(dir, "worker")); err != nil {
+			return nil, err
+		}
+		addr, w.shared = w.own.Addr, filepath.Join(dir, "shared")
+		if err := os.Mkdir(w.shared, 0o700); err != nil {
+			return nil, errors.Join(err, w.own.Kill())
+		}
+	}
+	var err error
+	if w.conn, err = harness.Dial(addr); err != nil {
+		return nil, err
+	}
+	w.client = orchestratorv1.NewOrchestratorServiceClient(w.conn)
+	return w, nil
+}
+
+// startOwn starts the project's own worker; its state lies in dir.
+func startOwn(ctx context.Context, programs harness.Programs, dir string, env ...string) (*harness.Worker, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	settings := []string{
+		parentEnv,
+		"ORCHESTRATOR_CODEX_ENV=" + backendEnv,
+		fmt.Sprintf("ORCHESTRATOR_MAX_TURNS=%d", slots),
+	}
+	return harness.StartWorker(ctx, harness.WorkerConfig{Programs: programs, Dir: dir, Env: append(settings, env...)})
+}
+
+func (w *target) close() error {
+	err := w.conn.Close()
+	if w.own != nil {
+		err = errors.Join(err, w.own.Stop(20*time.Second))
+		if strings.Contains(w.own.Stderr(), "WARNING: DATA RACE") {
+			err = errors.Join(err, errors.New("data race in the worker: "+w.own.Stderr()))
+		}
+	}
+	return err
+}
+
+// worker starts a worker of the test's own, which ends with the test. The same
+// dir is the same worker started again.
+func (w *target) worker(t *testing.T, dir string, env ...string) *target {
+	t.Helper()
+	if w.own == nil {
+		t.Skip("the worker at ADDR is not the suite's to start and stop")
+	}
+	own, err := startOwn(t.Context(), w.programs, dir, env...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := harness.Dial(own.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := &target{conn: conn, client: orchestratorv1.NewOrchestratorServiceClient(conn), own: own, programs: w.programs, shared: w.shared}
+	t.Cleanup(func() {
+		if err := second.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return second
+}
