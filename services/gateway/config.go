@@ -1,0 +1,311 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/internal/rpc"
+)
+
+// Values of Config.AckPolicy and Config.OrchestratorMode.
+const (
+	AckAlways    = "always"     // an update is settled whatever became of it
+	AckOnSuccess = "on-success" // not while its turn could not start or its answer not be sent
+
+	ModeDefault = "default" // answers "echo: <text>"; no worker is ever dialed
+	ModeCodex   = "codex"
+)
+
+// DefaultOrchestratorAddr is the worker of a gateway that names none.
+const DefaultOrchestratorAddr = "127.0.0.1:7450"
+
+// Config is what a gateway is told at its start. ParseConfig makes one from
+// flags and environment; the fields below the line are the caller's to set.
+type Config struct {
+	// Token gives the bot token. It is a function so that no printed Config
+	// shows it.
+	Token             func() string
+	Mode              string        // "poll"
+	AckPolicy         string        // AckAlways or AckOnSuccess
+	OrchestratorMode  string        // ModeCodex or ModeDefault
+	TurnTimeout       time.Duration // overall limit of a turn, at most 7 days
+	NotifyOnError     bool          // tell the person when a turn failed
+	SessionMax        int           // sessions kept in memory, at least 1
+	SessionIdleTTL    time.Duration // for how long after their last turn
+	PollInterval      time.Duration // between short polls
+	LongPoll          time.Duration // whole seconds up to 50 s; 0: short polls
+	AllowedChatIDs    []string
+	CursorStatePath   string // empty: no cursor file
+	StrictCursorState bool   // a cursor file that fails makes the cycle fail
+	LiveMode          bool
+	Once              bool     // one cycle, then exit
+	APIURL            string   // base URL of the Bot API
+	OrchestratorAddrs []string // gRPC targets; nil: not set, see DefaultOrchestratorAddr
+	Store             string   // path or postgres:// URL
+	SandboxMode       string   // sent with each turn; empty: the worker's
+	Model             string   // sent with each turn; empty: Codex's own
+	WorkingDir        string   // sent with each turn; empty: the session's own directory
+	ListenAddr        string   // operator API; empty: none
+	MetricsAddr       string   // empty: none
+	SendRate          float64  // messages a second over all chats; 0: no pacing
+	HeartbeatURL      string   // empty: none
+	LogLevel          string   // debug, info, warn or error
+	Insecure          bool     // listen in plaintext beyond loopback
+	// Warnings are settings that were understood but have no effect, one line
+	// each.
+	Warnings []string
+
+	Stdout   io.Writer    // cycle reports, one JSON object a line
+	Log      *zap.Logger  // nil: none
+	Dialer   rpc.Dialer   // to the workers; nil: the network
+	Listener net.Listener // of the operator API; nil: at ListenAddr
+}
+
+// Lookup reads one variable of an environment and says whether it is set, as
+// os.LookupEnv does: a variable that is set but empty is not one that is unset.
+type Lookup func(name string) (value string, set bool)
+
+// LookupOf makes a Lookup of a function that cannot tell empty from unset: every
+// empty variable counts as unset.
+func LookupOf(getenv func(string) string) Lookup {
+	return func(name string) (string, bool) {
+		value := getenv(name)
+		return value, value != ""
+	}
+}
+
+// ErrHelp is returned when the arguments ask for help.
+var ErrHelp = errors.New("help requested")
+
+// ParseConfig reads the configuration: flag over environment over default. Its
+// errors are one line for a person, name the setting and never quote a secret.
+func ParseConfig(args []string, lookup Lookup) (Config, error) {
+	c := defaults()
+	given, err := flagValues(args)
+	if err != nil {
+		return Config{}, err
+	}
+	raw := rawConfig{Config: &c}
+	for _, s := range settings {
+		value, set := given[s.flag()]
+		if !set {
+			value, set = lookup(s.variable())
+		}
+		if !set {
+			continue
+		}
+		if err := s.apply(&raw, strings.TrimSpace(value)); err != nil {
+			return Config{}, fmt.Errorf("%s %w", s.name, err)
+		}
+	}
+	if err := raw.finish(lookup); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func defaults() Config {
+	return Config{
+		Mode:             "poll",
+		AckPolicy:        AckAlways,
+		OrchestratorMode: ModeCodex,
+		TurnTimeout:      1800 * time.Second,
+		NotifyOnError:    true,
+		SessionMax:       128,
+		SessionIdleTTL:   900 * time.Second,
+		PollInterval:     2 * time.Second,
+		LongPoll:         25 * time.Second,
+		CursorStatePath:  ".channel_runtime/telegram_cursor_state.json",
+		APIURL:           "https://api.telegram.org",
+		Store:            ".channel_runtime/gateway.db",
+		ListenAddr:       "127.0.0.1:7451",
+		MetricsAddr:      "127.0.0.1:9451",
+		SendRate:         25,
+		LogLevel:         "info",
+	}
+}
+
+// rawConfig is a Config on its way: what was given, before it is judged as a
+// whole.
+type rawConfig struct {
+	*Config
+	token             string
+	tokenFile         string
+	allowed           string
+	orchestrators     string
+	orchestratorsSet  bool
+	longPollSet       bool
+	pollIntervalGiven bool
+}
+
+// finish judges the settings that were given, in the order in which the errors
+// are documented: token, modes, allowlist, then the rest.
+func (r *rawConfig) finish(lookup Lookup) error {
+	if r.pollIntervalGiven && !r.longPollSet {
+		// Who sets an interval wants polls at that interval.
+		r.LongPoll = 0
+	}
+	for _, check := range []func() error{r.checkToken, r.checkModes, r.checkAllowlist, r.checkWorkers, r.checkTurns,
+		r.checkAddresses} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if value, set := lookup("CHANNEL_ENABLE_MEMORY_HOOK"); set {
+		on, err := parseBool(value)
+		if err != nil {
+			return fmt.Errorf("enable_memory_hook %w", err)
+		}
+		if on {
+			r.Warnings = append(r.Warnings, "enable_memory_hook is not supported: no notes from a memory index are added")
+		}
+	}
+	return nil
+}
+
+func (r *rawConfig) checkToken() error {
+	if r.token == "" && r.tokenFile != "" {
+		token, err := readToken(r.tokenFile)
+		if err != nil {
+			return err
+		}
+		r.token = token
+	}
+	if r.token == "" {
+		return errors.New("token must be a non-empty string")
+	}
+	token := r.token
+	r.Token = func() string { return token }
+	return nil
+}
+
+// maxTokenFile is far beyond any token: what is larger is another file.
+const maxTokenFile = 4096
+
+func readToken(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("token_file cannot be read: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
+	if err != nil {
+		return "", fmt.Errorf("token_file cannot be read: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if len(text) > maxTokenFile || strings.ContainsAny(token, " \t\r\n\x00") {
+		return "", errors.New("token_file must hold a token and nothing else")
+	}
+	return token, nil
+}
+
+func (r *rawConfig) checkModes() error {
+	r.AckPolicy = strings.ToLower(r.AckPolicy)
+	switch {
+	case r.Mode != "poll":
+		return errors.New("mode must be 'poll' for TG-P0")
+	case r.AckPolicy != AckAlways && r.AckPolicy != AckOnSuccess:
+		return errors.New("ack_policy must be 'always' or 'on-success'")
+	case r.OrchestratorMode != ModeDefault && r.OrchestratorMode != ModeCodex:
+		return errors.New("orchestrator_mode must be 'default' or 'codex'")
+	}
+	return nil
+}
+
+func (r *rawConfig) checkAllowlist() (err error) {
+	if r.AllowedChatIDs, err = splitList("allowed_chat_ids", r.allowed); err != nil {
+		return err
+	}
+	switch {
+	case len(r.AllowedChatIDs) > 0:
+		return nil
+	case r.LiveMode:
+		return errors.New("allowed_chat_ids must be non-empty when live_mode is enabled")
+	case r.OrchestratorMode == ModeCodex:
+		return errors.New("allowed_chat_ids must be non-empty when orchestrator_mode is 'codex': " +
+			"name the chats that may use the bot")
+	}
+	return nil
+}
+
+func (r *rawConfig) checkWorkers() (err error) {
+	if r.orchestratorsSet {
+		r.OrchestratorAddrs, err = splitList("orchestrator_addr", r.orchestrators)
+		if err == nil && len(r.OrchestratorAddrs) == 0 {
+			err = errors.New("orchestrator_addr must be a comma-separated list of gRPC targets")
+		}
+	}
+	if err == nil && r.Store == "" {
+		err = errors.New("store must be a path or a postgres:// URL")
+	}
+	return err
+}
+
+const maxModel = 128
+
+func (r *rawConfig) checkTurns() error {
+	switch r.SandboxMode {
+	case "", "read-only", "workspace-write", "danger-full-access":
+	default:
+		return errors.New("codex_sandbox_mode must be 'read-only', 'workspace-write' or 'danger-full-access'")
+	}
+	notOfModel := func(c rune) bool {
+		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("._:/-", c))
+	}
+	if len(r.Model) > maxModel || strings.ContainsFunc(r.Model, notOfModel) {
+		return errors.New("codex_model must be at most 128 characters of A-Z, a-z, 0-9 and ._:/-")
+	}
+	// The path is the worker's, which may run another system.
+	if r.WorkingDir != "" && !path.IsAbs(r.WorkingDir) && !filepath.IsAbs(r.WorkingDir) {
+		return errors.New("working_dir must be an absolute path")
+	}
+	return nil
+}
+
+func (r *rawConfig) checkAddresses() error {
+	if u, ok := httpURL(r.APIURL); !ok || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("telegram_api_url must be http(s)://host[:port][/path]")
+	}
+	if _, ok := httpURL(r.HeartbeatURL); !ok && r.HeartbeatURL != "" {
+		return errors.New("heartbeat_url must be http(s)://host[:port][/path]")
+	}
+	for _, l := range [...]struct{ name, addr string }{{"listen_addr", r.ListenAddr}, {"metrics_addr", r.MetricsAddr}} {
+		if l.addr == "" {
+			continue
+		}
+		if err := rpc.CheckPlaintext(l.addr, "CHANNEL_INSECURE", r.Insecure); err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+	}
+	switch r.LogLevel {
+	case "debug", "info", "warn", "error":
+		return nil
+	}
+	return errors.New("log_level must be debug, info, warn or error")
+}
+
+// InvalidConfig is the one line on standard output of a program that refuses its
+// configuration, with its line end.
+func InvalidConfig(err error) []byte {
+	report := &telemetryv1.InvalidConfigReport{Status: "failed", Reason: "invalid-config",
+		Error: strings.ToValidUTF8(err.Error(), "\uFFFD")}
+	var line bytes.Buffer
+	// Neither step can fail: the message is flat and its text valid UTF-8.
+	text, _ := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(report)
+	_ = json.Compact(&line, text)
+	line.WriteByte('\n')
+	return line.Bytes()
+}
