@@ -11,6 +11,7 @@ TOOLS    := .bin/.installed
 
 # What may be set on the command line.
 ADDR     ?=
+SHARED_DIR ?=
 ARGS     ?=
 BENCH    ?= .
 FUZZTIME ?= 10s
@@ -35,7 +36,7 @@ test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with
 	@$(REPORT) -count=1 -timeout=15m -tags=real -run='$(RUN)' ./services/e2e/real/...
 
 conformance: ## Hold the orchestrator at ADDR=host:port to the contract; without ADDR, this one.
-	@ADDR='$(ADDR)' $(REPORT) -count=1 -timeout=10m -run='$(RUN)' ./services/e2e/conformance
+	@ADDR='$(ADDR)' SHARED_DIR='$(SHARED_DIR)' $(REPORT) -count=1 -timeout=10m -run='$(RUN)' ./services/e2e/conformance
 
 bench: ## Print the figures of speed and memory. BENCH=… selects by name.
 	@go test -p=1 -run='^$$' -bench='$(BENCH)' -benchmem -timeout=30m ./services/...

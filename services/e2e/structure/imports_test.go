@@ -1,0 +1,162 @@
+package structure
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Libraries, by the beginning of their import paths.
+const (
+	gen        = "telecodex.dev/gen/"
+	protobuf   = "google.golang.org/protobuf/"
+	grpc       = "google.golang.org/grpc"
+	errdetails = "google.golang.org/genproto/googleapis/rpc/"
+	zap        = "go.uber.org/zap"
+	uuid       = "github.com/google/uuid"
+	prometheus = "github.com/prometheus/client_golang/"
+	sqlite     = "modernc.org/sqlite"
+	xsync      = "golang.org/x/sync/"
+	xsys       = "golang.org/x/sys/"
+	xterm      = "golang.org/x/term"
+	xtime      = "golang.org/x/time/"
+)
+
+// Packages that every service may use, by their paths within the module.
+const (
+	lifecycle = "internal/lifecycle"
+	logging   = "internal/logging"
+	metrics   = "internal/metrics"
+	rpc       = "internal/rpc"
+	sqldb     = "internal/sqldb"
+)
+
+// allowed says what each package may import beyond the standard library. A
+// package within the module is named exactly, a library by its beginning. The
+// table is the architecture: a new row or word in it is a decision.
+func allowed() map[string][]string {
+	const g, o = "gateway/internal/", "orchestrator/internal/"
+	return map[string][]string{
+		// Shared by the services.
+		lifecycle: {xsync},
+		logging:   {zap},
+		metrics:   {prometheus, rpc, zap},
+		rpc:       {gen, protobuf, grpc, errdetails, zap},
+		sqldb:     {sqlite, xsys},
+
+		// The worker: proctree and journal at the bottom, the gRPC edge on top.
+		o + "proctree": {xsys},
+		o + "codex":    {gen, protobuf, uuid, o + "proctree"},
+		o + "journal":  {gen, protobuf, uuid, zap, sqldb},
+		o + "turn":     {gen, protobuf, uuid, zap, o + "codex", o + "journal"},
+		o + "server":   {gen, protobuf, grpc, uuid, zap, rpc, o + "codex", o + "journal", o + "turn"},
+		"orchestrator": {gen, grpc, uuid, zap, prometheus, lifecycle, logging, metrics, rpc, sqldb,
+			o + "codex", o + "journal", o + "proctree", o + "server", o + "turn"},
+		"orchestrator/cmd/orchestrator": {"orchestrator", lifecycle},
+
+		// The gateway: pure packages and clients at the bottom, the edges above.
+		g + "admission": {},
+		g + "botapi":    {},
+		g + "lane":      {},
+		g + "render":    {gen},
+		g + "store":     {uuid, zap, sqldb},
+		g + "cycle":     {gen, protobuf, zap, g + "store"},
+		g + "workers":   {gen, grpc, zap, lifecycle, rpc},
+		g + "delivery":  {zap, xtime, g + "botapi", g + "cycle", g + "render", g + "store"},
+		g + "poller":    {zap, g + "admission", g + "botapi", g + "cycle", g + "store"},
+		g + "dispatch": {gen, protobuf, grpc, zap, lifecycle, rpc,
+			g + "admission", g + "botapi", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
+		g + "operator": {gen, protobuf, grpc, zap, rpc, g + "cycle", g + "store", g + "workers"},
+		"gateway": {gen, protobuf, grpc, uuid, zap, prometheus, lifecycle, logging, metrics, rpc, sqldb,
+			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "operator", g + "poller", g + "store", g + "workers"},
+		"gateway/cmd/gateway": {"gateway", lifecycle},
+
+		// Both in one process.
+		"telecodex": {gen, grpc, zap, xterm, lifecycle, logging, metrics, rpc, "gateway", "orchestrator",
+			"internal/codexsim", "internal/telegramsim"},
+		"telecodex/cmd/telecodex": {"telecodex", "orchestrator", lifecycle},
+
+		// Stand-ins for the world outside; they know nothing of the services.
+		"internal/codexsim":                     {},
+		"internal/codexsim/cmd/fakecodex":       {"internal/codexsim"},
+		"internal/telegramsim":                  {},
+		"internal/telegramsim/cmd/faketelegram": {"internal/telegramsim", lifecycle},
+
+		// Tests and what they use. Those of e2e see binaries and the contract only.
+		"internal/testreport":                {lifecycle},
+		"internal/testreport/cmd/testreport": {"internal/testreport", lifecycle},
+		"e2e":                                {},
+		"e2e/conformance":                    {},
+		"e2e/structure":                      {},
+		"e2e/real":                           {},
+		"e2e/internal/harness":               {grpc},
+		"e2e/internal/responses":             {},
+	}
+}
+
+func TestImportsFollowTheTable(t *testing.T) {
+	table := allowed()
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		rules, known := table[p.path()]
+		if !known {
+			t.Errorf("%s is not in the table", p.path())
+			continue
+		}
+		seen[p.path()] = true
+		for _, imported := range p.Imports {
+			if !standard(imported) && !permitted(rules, imported) {
+				t.Errorf("%s must not import %s", p.path(), imported)
+			}
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(table)) {
+		if !seen[path] && path != "e2e" {
+			t.Errorf("the table knows %s, which is not there", path)
+		}
+	}
+}
+
+func permitted(rules []string, imported string) bool {
+	local, inside := strings.CutPrefix(imported, module)
+	return slices.ContainsFunc(rules, func(rule string) bool {
+		if inside {
+			return rule == local
+		}
+		return imported == rule || strings.HasPrefix(imported, strings.TrimSuffix(rule, "/")+"/")
+	})
+}
+
+// standard reports whether a path is of the standard library: its first element
+// has no dot.
+func standard(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return !strings.Contains(first, ".")
+}
+
+// Tests may use more than the code they test, but not the other service, and
+// those of e2e nothing from inside.
+func TestImportsOfTestsStayOutside(t *testing.T) {
+	forbidden := map[string][]string{
+		"gateway":      {"orchestrator", "telecodex", "e2e"},
+		"orchestrator": {"gateway", "telecodex", "e2e"},
+		"telecodex":    {"gateway/internal", "orchestrator/internal", "e2e"},
+		"e2e":          {"gateway", "orchestrator", "telecodex", rpc, sqldb, logging, metrics},
+		"internal":     {"gateway", "orchestrator", "telecodex", "e2e"},
+	}
+	for _, p := range packages(t) {
+		part, _, _ := strings.Cut(p.path(), "/")
+		for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			local, inside := strings.CutPrefix(imported, module)
+			if !inside {
+				continue
+			}
+			for _, other := range forbidden[part] {
+				if local == other || strings.HasPrefix(local, other+"/") {
+					t.Errorf("%s must not import %s", p.path(), local)
+				}
+			}
+		}
+	}
+}
