@@ -21,7 +21,7 @@ func (q *tx) post(key Key, turnID string, messages []Message) error {
 		return err
 	}
 	if !ok {
-		return &StateError{What: fmt.Sprintf("update %d of generation %d", key.UpdateID, key.Generation)}
+		return &StateError{What: key.String()}
 	}
 	next, err := readInt64(q.row(`UPDATE bots SET next_outbox_id = next_outbox_id + $2 WHERE bot_id = $1
 		RETURNING next_outbox_id`, q.bot, len(messages)))

@@ -137,6 +137,17 @@ func (q *tx) head(sessionID string) (t Turn, ok bool, err error) {
 	return q.firstTurn(u), true, nil
 }
 
+// OpenWork is the work of a session's lane, in its order: prompts and requests
+// for a new thread that wait or run.
+func (s *Store) OpenWork(ctx context.Context, sessionID string) (updates []Update, err error) {
+	err = s.read(ctx, func(q *tx) error {
+		updates, err = collect(q, readUpdate, `SELECT `+updateColumns+` FROM updates
+			WHERE bot_id = $1 AND session_id = $2 AND work = 'lane' ORDER BY generation, update_id`, q.bot, sessionID)
+		return err
+	})
+	return updates, err
+}
+
 // RunningTurn is the turn of a session that has a worker and has not ended.
 func (s *Store) RunningTurn(ctx context.Context, sessionID string) (t Turn, ok bool, err error) {
 	err = s.read(ctx, func(q *tx) error { t, ok, err = q.running(sessionID); return err })

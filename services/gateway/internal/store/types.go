@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -21,6 +23,12 @@ type Bot struct {
 type Key struct {
 	Generation int64 // 1 for the first
 	UpdateID   int64
+}
+
+func (k Key) String() string { return fmt.Sprintf("update %d of generation %d", k.UpdateID, k.Generation) }
+
+func (k Key) before(other Key) bool {
+	return cmp.Or(cmp.Compare(k.Generation, other.Generation), cmp.Compare(k.UpdateID, other.UpdateID)) < 0
 }
 
 // State is where an update or a turn is in its life.

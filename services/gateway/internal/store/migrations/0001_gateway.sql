@@ -96,7 +96,7 @@ CREATE TABLE turns (
     UNIQUE (bot_id, update_id, generation, attempt)
 );
 
-CREATE INDEX turns_open ON turns (bot_id, session_id) WHERE ended_at = 0;
+CREATE INDEX turns_session ON turns (bot_id, session_id, ended_at);
 CREATE INDEX turns_interrupted ON turns (bot_id, session_id, ended_at) WHERE state = 'INTERRUPTED' AND resolution = '';
 CREATE INDEX turns_unacknowledged ON turns (bot_id, ended_at) WHERE ended_at > 0 AND acknowledged_at = 0 AND worker_id <> '';
 
