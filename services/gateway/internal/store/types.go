@@ -25,7 +25,9 @@ type Key struct {
 	UpdateID   int64
 }
 
-func (k Key) String() string { return fmt.Sprintf("update %d of generation %d", k.UpdateID, k.Generation) }
+func (k Key) String() string {
+	return fmt.Sprintf("update %d of generation %d", k.UpdateID, k.Generation)
+}
 
 func (k Key) before(other Key) bool {
 	return cmp.Or(cmp.Compare(k.Generation, other.Generation), cmp.Compare(k.UpdateID, other.UpdateID)) < 0

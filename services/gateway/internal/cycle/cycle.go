@@ -1,0 +1,312 @@
+// Package cycle counts what becomes of each fetched batch of updates and reports
+// it as one telemetry.v1.CycleReport, once the last update of the batch is
+// settled. Batches overlap: a long turn of one holds back no other's report.
+package cycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+// Options are what a tracker needs besides a place for its reports.
+type Options struct {
+	// Gauges gives the turns that wait or run now, and the workers seen to come
+	// back since the start; nil: zeros.
+	Gauges func() (queueDepth, workerRestarts int)
+	// Progress is told of every step of every cycle, in order, while the tracker
+	// is locked: it must not block; nil: nobody is.
+	Progress func(Progress)
+}
+
+// Progress is how far a cycle is.
+type Progress struct {
+	Cycle   uint64 // number of the cycle, from 1
+	Fetched int
+	Settled int
+	// Report is set with the last step; nil in it says that the batch was empty
+	// and is not reported.
+	Report *telemetryv1.CycleReport
+	Last   bool
+}
+
+// Tracker follows the cycles that are open.
+type Tracker struct {
+	emit    func(*telemetryv1.CycleReport)
+	options Options
+
+	mu       sync.Mutex
+	last     uint64
+	open     []*Cycle
+	updates  map[store.Key]*Cycle // those of open cycles that are not settled
+	homeless []Detail             // for the next cycle
+	idle     chan struct{}        // closed while no cycle is open
+	emitting sync.Mutex
+}
+
+// NewTracker returns a tracker that hands each report to emit, one at a time.
+func NewTracker(emit func(*telemetryv1.CycleReport), o Options) *Tracker {
+	if o.Gauges == nil {
+		o.Gauges = func() (int, int) { return 0, 0 }
+	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
+	}
+	t := &Tracker{emit: emit, options: o, updates: map[store.Key]*Cycle{}, idle: make(chan struct{})}
+	close(t.idle)
+	return t
+}
+
+// Cycle is one fetched batch.
+type Cycle struct {
+	tracker *Tracker
+	number  uint64
+	started time.Time
+	fetched bool // its batch is known
+	waiting map[store.Key]update
+	settled int
+	tally
+}
+
+// update is what a cycle keeps of an update while it waits for it.
+type update struct{ chatID int64 }
+
+// Begin opens a cycle that started at a time.
+func (t *Tracker) Begin(started time.Time) *Cycle {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.open) == 0 {
+		t.idle = make(chan struct{})
+	}
+	t.last++
+	c := &Cycle{tracker: t, number: t.last, started: started, waiting: map[store.Key]update{}}
+	t.open = append(t.open, c)
+	for _, d := range t.homeless {
+		c.add(d)
+	}
+	t.homeless = nil
+	t.progress(c, nil, false)
+	return c
+}
+
+// Batch is what became of a fetched batch when it was committed.
+type Batch struct {
+	Handed  []store.Update    // to be settled
+	Dropped []store.Update    // refused by the allowlist
+	Stale   []store.NewUpdate // below the floor
+	Floor   int64             // the floor they are below
+	// FetchTime is how long getUpdates took, retries included.
+	FetchTime time.Duration
+}
+
+// Fetched says what a cycle has fetched. It is complete once every update handed
+// on is settled, at once when there is none. It must be called before anyone can
+// settle them.
+func (c *Cycle) Fetched(b Batch) {
+	t := c.tracker
+	t.mu.Lock()
+	c.fetched = true
+	c.fetchTime = b.FetchTime
+	c.fetchedCount = len(b.Handed) + len(b.Dropped)
+	c.acked = len(b.Dropped)
+	for _, u := range b.Dropped {
+		c.drop(AllowlistDrop, fmt.Sprintf("dropped update %d: %s", u.UpdateID, u.Reason), u.Reason, u.UpdateID, u.ChatID)
+	}
+	for _, u := range b.Stale {
+		c.drop(StaleDrop, fmt.Sprintf("dropped stale update %d below committed floor %d", u.UpdateID, b.Floor),
+			fmt.Sprintf("stale update below committed floor %d", b.Floor), u.UpdateID, u.ChatID)
+	}
+	for _, u := range b.Handed {
+		c.waiting[u.Key] = update{u.ChatID}
+		t.updates[u.Key] = c
+	}
+	t.progress(c, nil, false)
+	t.unlock(c)
+}
+
+// Empty ends a cycle that fetched nothing. It is reported only when it has
+// something to say.
+func (c *Cycle) Empty(fetchTime time.Duration) {
+	t := c.tracker
+	t.mu.Lock()
+	c.fetched, c.silent = true, true
+	c.fetchTime = fetchTime
+	t.unlock(c)
+}
+
+// FetchFailed ends a cycle whose getUpdates failed.
+func (c *Cycle) FetchFailed(err error, fetchTime time.Duration) {
+	c.fetchTime = fetchTime
+	c.Failed(FetchException, fmt.Errorf("fetch_updates failed: %w", err))
+}
+
+// Failed ends a cycle that could not be carried out. The code is FetchException,
+// ProcessOnceFailed or LoopCycleFailed.
+func (c *Cycle) Failed(code string, err error) {
+	t := c.tracker
+	t.mu.Lock()
+	c.fetched, c.failure = true, code
+	c.add(Detail{Code: code, Message: err.Error()})
+	t.unlock(c)
+}
+
+// Retried counts a call that this cycle made again.
+func (c *Cycle) Retried() {
+	c.tracker.mu.Lock()
+	defer c.tracker.mu.Unlock()
+	c.retries++
+}
+
+// Add notes a detail of this cycle.
+func (c *Cycle) Add(d Detail) {
+	c.tracker.mu.Lock()
+	defer c.tracker.mu.Unlock()
+	c.add(d)
+}
+
+// Result is what became of an update.
+type Result struct {
+	Sent bool // its answer was sent
+	// Left says that the update stays stored: its turn could not start, or its
+	// answer not be sent.
+	Left bool
+	// Code and Message say what went wrong; empty: nothing did.
+	Code    string
+	Message string
+	// SendTime is how long its sends took, all together.
+	SendTime time.Duration
+}
+
+// Settled ends the wait for an update. Updates of no open cycle are ignored:
+// their cycle was reported, perhaps by an earlier process.
+func (t *Tracker) Settled(key store.Key, sessionID string, r Result) {
+	t.mu.Lock()
+	c, ok := t.updates[key]
+	if !ok {
+		t.mu.Unlock()
+		return
+	}
+	chatID := c.waiting[key].chatID
+	delete(t.updates, key)
+	delete(c.waiting, key)
+	c.settled++
+	c.sendTime += r.SendTime
+	if r.Sent {
+		c.sent++
+	}
+	if r.Left {
+		c.ackSkipped++
+	} else {
+		c.acked++
+	}
+	if r.Code != "" {
+		c.add(about(key, chatID, sessionID, r))
+	}
+	t.progress(c, nil, false)
+	t.unlock(c)
+}
+
+// about is the detail of an update's result. What the orchestrator says names
+// the session alone; what the gateway itself met names the chat too.
+func about(key store.Key, chatID int64, sessionID string, r Result) Detail {
+	d := Detail{Code: r.Code, Message: r.Message, UpdateID: key.UpdateID, SessionID: sessionID}
+	if kindOf(r.Code).layer == "service" {
+		d.ChatID = chatID
+	}
+	return d
+}
+
+// Diagnostic notes a detail about an update whose cycle is still open, without
+// ending the wait for it. One about a zero key belongs to the oldest open cycle
+// or, when there is none, to the next.
+func (t *Tracker) Diagnostic(key store.Key, d Detail) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, ok := t.updates[key]
+	switch {
+	case ok:
+		c.add(d)
+	case key != store.Key{}:
+	case len(t.open) > 0:
+		t.open[0].add(d)
+	default:
+		t.homeless = append(t.homeless, d)
+	}
+}
+
+// Retried counts a send that was made again, for the cycle of its update.
+func (t *Tracker) Retried(key store.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c, ok := t.updates[key]; ok {
+		c.retries++
+	}
+}
+
+// ErrInterrupted is why Wait returned before every cycle was complete.
+var ErrInterrupted = errors.New("cycles are still open")
+
+// Wait returns once no cycle is open and every report was handed out, or with
+// ErrInterrupted when ctx ends first.
+func (t *Tracker) Wait(ctx context.Context) error {
+	for {
+		t.mu.Lock()
+		idle := t.idle
+		t.mu.Unlock()
+		select {
+		case <-idle:
+			return nil
+		case <-ctx.Done():
+			return ErrInterrupted
+		}
+	}
+}
+
+// progress tells of a step. The tracker is locked.
+func (t *Tracker) progress(c *Cycle, report *telemetryv1.CycleReport, last bool) {
+	t.options.Progress(Progress{Cycle: c.number, Fetched: c.fetchedCount, Settled: c.settled, Report: report, Last: last})
+}
+
+// unlock releases the tracker and, when c is complete, reports it.
+func (t *Tracker) unlock(c *Cycle) {
+	complete := c.fetched && len(c.waiting) == 0 && !c.done
+	c.done = c.done || complete
+	t.mu.Unlock()
+	if !complete {
+		return
+	}
+	t.emitting.Lock()
+	defer t.emitting.Unlock()
+	queueDepth, restarts := t.options.Gauges()
+	t.mu.Lock()
+	var report *telemetryv1.CycleReport
+	if !c.silent || len(c.details) > 0 {
+		report = c.report(time.Since(c.started), queueDepth, restarts)
+	}
+	t.mu.Unlock()
+	if report != nil {
+		t.emit(report)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.progress(c, report, true)
+	t.close(c)
+}
+
+// close forgets a cycle. The tracker is locked.
+func (t *Tracker) close(c *Cycle) {
+	for i, other := range t.open {
+		if other == c {
+			t.open = append(t.open[:i], t.open[i+1:]...)
+			break
+		}
+	}
+	if len(t.open) == 0 {
+		close(t.idle)
+	}
+}
