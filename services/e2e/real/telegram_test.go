@@ -102,7 +102,7 @@ func (s *telegram) heard(t *testing.T, chat int64, count int) []sentMessage {
 	path := fmt.Sprintf("messages/wait?chat_id=%d&count=%d&timeout_ms=%d", chat, count, turnTimeout.Milliseconds())
 	s.control(t, http.MethodGet, path, nil, &answer)
 	if !answer.Met || len(answer.Messages) != count {
-		t.Fatalf("chat %d heard %d messages, not %d: %.2000q", chat, len(answer.Messages), count, answer.Messages)
+		t.Fatalf("chat %d heard %d messages, not %d", chat, len(answer.Messages), count)
 	}
 	return answer.Messages
 }
