@@ -45,7 +45,10 @@ type Tracker struct {
 	open     []*Cycle
 	updates  map[store.Key]*Cycle // those of open cycles that are not settled
 	homeless []Detail             // for the next cycle
-	idle     chan struct{}        // closed while no cycle is open
+	// early are results of updates that are not known to any cycle while a batch
+	// is on its way: a lane may take up an update as soon as it is committed.
+	early    map[store.Key]early
+	idle     chan struct{} // closed while no cycle is open
 	emitting sync.Mutex
 }
 
@@ -57,7 +60,7 @@ func NewTracker(emit func(*telemetryv1.CycleReport), o Options) *Tracker {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	t := &Tracker{emit: emit, options: o, updates: map[store.Key]*Cycle{}, idle: make(chan struct{})}
+	t := &Tracker{emit: emit, options: o, updates: map[store.Key]*Cycle{}, early: map[store.Key]early{}, idle: make(chan struct{})}
 	close(t.idle)
 	return t
 }
@@ -102,11 +105,11 @@ type Batch struct {
 	Floor   int64             // the floor they are below
 	// FetchTime is how long getUpdates took, retries included.
 	FetchTime time.Duration
+	Failed    error // getUpdates failed, or what it needs; nil: it succeeded
 }
 
 // Fetched says what a cycle has fetched. It is complete once every update handed
-// on is settled, at once when there is none. It must be called before anyone can
-// settle them.
+// on is settled, at once when there is none.
 func (c *Cycle) Fetched(b Batch) {
 	t := c.tracker
 	t.mu.Lock()
@@ -114,6 +117,10 @@ func (c *Cycle) Fetched(b Batch) {
 	c.fetchTime = b.FetchTime
 	c.fetchedCount = len(b.Handed) + len(b.Dropped)
 	c.acked = len(b.Dropped)
+	if b.Failed != nil {
+		c.failure = FetchException
+		c.add(Detail{Code: FetchException, Message: "fetch_updates failed: " + b.Failed.Error()})
+	}
 	for _, u := range b.Dropped {
 		c.drop(AllowlistDrop, fmt.Sprintf("dropped update %d: %s", u.UpdateID, u.Reason), u.Reason, u.UpdateID, u.ChatID)
 	}
@@ -126,6 +133,12 @@ func (c *Cycle) Fetched(b Batch) {
 		t.updates[u.Key] = c
 	}
 	t.progress(c, nil, false)
+	for _, u := range b.Handed {
+		if e, ok := t.early[u.Key]; ok {
+			t.settle(c, u.Key, e.sessionID, e.Result)
+		}
+	}
+	clear(t.early)
 	t.unlock(c)
 }
 
@@ -139,27 +152,14 @@ func (c *Cycle) Empty(fetchTime time.Duration) {
 	t.unlock(c)
 }
 
-// FetchFailed ends a cycle whose getUpdates failed.
-func (c *Cycle) FetchFailed(err error, fetchTime time.Duration) {
-	c.fetchTime = fetchTime
-	c.Failed(FetchException, fmt.Errorf("fetch_updates failed: %w", err))
-}
-
-// Failed ends a cycle that could not be carried out. The code is FetchException,
-// ProcessOnceFailed or LoopCycleFailed.
+// Failed ends a cycle that could not be carried out. The code is ProcessOnceFailed or
+// LoopCycleFailed.
 func (c *Cycle) Failed(code string, err error) {
 	t := c.tracker
 	t.mu.Lock()
 	c.fetched, c.failure = true, code
 	c.add(Detail{Code: code, Message: err.Error()})
 	t.unlock(c)
-}
-
-// Retried counts a call that this cycle made again.
-func (c *Cycle) Retried() {
-	c.tracker.mu.Lock()
-	defer c.tracker.mu.Unlock()
-	c.retries++
 }
 
 // Add notes a detail of this cycle.
@@ -182,15 +182,29 @@ type Result struct {
 	SendTime time.Duration
 }
 
+type early struct {
+	sessionID string
+	Result
+}
+
 // Settled ends the wait for an update. Updates of no open cycle are ignored:
 // their cycle was reported, perhaps by an earlier process.
 func (t *Tracker) Settled(key store.Key, sessionID string, r Result) {
 	t.mu.Lock()
 	c, ok := t.updates[key]
 	if !ok {
+		if t.fetching() != nil {
+			t.early[key] = early{sessionID, r}
+		}
 		t.mu.Unlock()
 		return
 	}
+	t.settle(c, key, sessionID, r)
+	t.unlock(c)
+}
+
+// settle counts the result of an update of an open cycle.
+func (t *Tracker) settle(c *Cycle, key store.Key, sessionID string, r Result) {
 	chatID := c.waiting[key].chatID
 	delete(t.updates, key)
 	delete(c.waiting, key)
@@ -208,7 +222,14 @@ func (t *Tracker) Settled(key store.Key, sessionID string, r Result) {
 		c.add(about(key, chatID, sessionID, r))
 	}
 	t.progress(c, nil, false)
-	t.unlock(c)
+}
+
+// fetching is the cycle whose batch is not known yet.
+func (t *Tracker) fetching() *Cycle {
+	if n := len(t.open); n > 0 && !t.open[n-1].fetched {
+		return t.open[n-1]
+	}
+	return nil
 }
 
 // about is the detail of an update's result. What the orchestrator says names
@@ -239,6 +260,15 @@ func (t *Tracker) Diagnostic(key store.Key, d Detail) {
 	}
 }
 
+// FetchRetried counts a getUpdates that was made again.
+func (t *Tracker) FetchRetried() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.fetching(); c != nil {
+		c.retries++
+	}
+}
+
 // Retried counts a send that was made again, for the cycle of its update.
 func (t *Tracker) Retried(key store.Key) {
 	t.mu.Lock()
@@ -254,16 +284,14 @@ var ErrInterrupted = errors.New("cycles are still open")
 // Wait returns once no cycle is open and every report was handed out, or with
 // ErrInterrupted when ctx ends first.
 func (t *Tracker) Wait(ctx context.Context) error {
-	for {
-		t.mu.Lock()
-		idle := t.idle
-		t.mu.Unlock()
-		select {
-		case <-idle:
-			return nil
-		case <-ctx.Done():
-			return ErrInterrupted
-		}
+	t.mu.Lock()
+	idle := t.idle
+	t.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ErrInterrupted
 	}
 }
 

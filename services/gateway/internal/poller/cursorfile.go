@@ -1,0 +1,125 @@
+package poller
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"unicode/utf8"
+)
+
+// CursorFileError says that the cursor file cannot be read or written.
+type CursorFileError struct {
+	Op   string // "load" or "save"
+	Path string
+	Err  error
+}
+
+func (e *CursorFileError) Error() string {
+	return fmt.Sprintf("cursor state %s failed: %s: %v", e.Op, e.Path, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *CursorFileError) Unwrap() error { return e.Err }
+
+// maxCursorFile is far beyond any cursor file.
+const maxCursorFile = 64 << 10
+
+// ReadCursor reads the next offset from a cursor file; nil: the file is missing
+// or names none. Errors are *CursorFileError.
+func ReadCursor(path string) (*int64, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		var cause *fs.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err // the path is named already
+		}
+		return nil, &CursorFileError{"load", path, err}
+	}
+	floor, err := parseCursor(text)
+	if err != nil {
+		return nil, &CursorFileError{"load", path, err}
+	}
+	return floor, nil
+}
+
+func parseCursor(text []byte) (*int64, error) {
+	switch {
+	case len(text) > maxCursorFile:
+		return nil, errors.New("the file is too large")
+	case !utf8.Valid(text):
+		return nil, errors.New("the file is not UTF-8")
+	case !json.Valid(text):
+		return nil, errors.New("the file is not JSON")
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(text, &fields) != nil || fields == nil {
+		return nil, errors.New("the file is not a JSON object")
+	}
+	value := bytes.TrimSpace(fields["committed_floor"])
+	if len(value) == 0 || string(value) == "null" {
+		return nil, nil
+	}
+	floor, err := strconv.ParseInt(string(value), 10, 64)
+	if err != nil {
+		return nil, errors.New("committed_floor is not an integer")
+	}
+	if floor < 0 {
+		return nil, errors.New("committed_floor is negative")
+	}
+	return &floor, nil
+}
+
+// WriteCursor replaces the cursor file: after a crash at any point it is the old
+// or the new one. Missing directories are made with mode 0700. Errors are
+// *CursorFileError.
+func WriteCursor(path string, next int64) error {
+	if err := replaceFile(path, fmt.Appendf(nil, `{"committed_floor": %d, "version": 1}`, next)); err != nil {
+		return &CursorFileError{"save", path, err}
+	}
+	return nil
+}
+
+func replaceFile(path string, content []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	// There is one writer; a name of its own each time would pile up files.
+	temporary := path + ".tmp"
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename durable. Windows has no such call, and needs none.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
