@@ -1,0 +1,196 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+)
+
+const (
+	timedOut  = "Sorry, the request timed out. Please try again."
+	wentWrong = "Sorry, something went wrong. Please try again."
+
+	emptyAnswer = "Codex finished, and gave no answer in words."
+
+	whatToDo = "/resume - let Codex look at what was done and finish it\n" +
+		"/again - run it again from its beginning\n" +
+		"/drop - leave it"
+)
+
+// CodeTimeout is the error code of a turn that a limit ended.
+const CodeTimeout = "codex-timeout"
+
+// explanation says what happened, what was kept and what to do.
+type explanation struct{ happened, kept, todo string }
+
+const keptConversation = "This conversation, and what was done before, is kept."
+
+// explain returns false for a class that says nothing.
+func explain(class orchestratorv1.FailureClass) (explanation, bool) {
+	const again = "then send your message again."
+	switch class {
+	case orchestratorv1.FailureClass_FAILURE_CLASS_AUTHENTICATION:
+		return explanation{"Codex is not logged in: its provider refused the credentials.", keptConversation,
+			"Ask whoever runs this bot to log Codex in, " + again}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_USAGE_LIMIT:
+		return explanation{"The usage limit of the Codex account is reached.", keptConversation,
+			"Wait until the limit is renewed, or ask whoever runs this bot to raise it, " + again}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_RATE_LIMIT:
+		return explanation{"Codex's provider asks for fewer requests.", keptConversation,
+			"Wait a minute, " + again}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_CONTEXT_LENGTH:
+		return explanation{"This conversation is longer than the model can read.", "What was done before is kept; the files stay as they are.",
+			"Begin a new conversation with /new and say what is still to be done."}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_PROVIDER:
+		return explanation{"Codex's provider failed or is overloaded.", keptConversation,
+			"Wait a few minutes, " + again}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_NETWORK:
+		return explanation{"Codex could not reach its provider.", keptConversation,
+			"Wait a few minutes, " + again + " If it lasts, ask whoever runs this bot to look at the worker's network."}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_CONFIGURATION:
+		return explanation{"Codex refuses its own configuration.", keptConversation,
+			"Ask whoever runs this bot to correct it, " + again}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_MODEL:
+		return explanation{"The model does not exist, or this account may not use it.", keptConversation,
+			"Ask whoever runs this bot to choose another model, " + again}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_SANDBOX:
+		return explanation{"Codex's sandbox does not work on the worker's machine.", keptConversation,
+			"Ask whoever runs this bot to look at the worker, " + again}, true
+	case orchestratorv1.FailureClass_FAILURE_CLASS_THREAD_IN_USE:
+		return explanation{"Another Codex is using this conversation's thread.", keptConversation,
+			"End the other one, " + again + " Or begin a new conversation with /new."}, true
+	}
+	return explanation{}, false
+}
+
+// Failure tells that a turn failed, by the code of its diagnostic. The first line
+// is always one of two; where the class is known, it is explained.
+func Failure(code string, class orchestratorv1.FailureClass) string {
+	first := wentWrong
+	if code == CodeTimeout {
+		first = timedOut
+	}
+	e, known := explain(class)
+	if !known {
+		return first
+	}
+	return strings.Join([]string{first, "", e.happened, e.kept, e.todo}, "\n")
+}
+
+// Interrupted asks what to do with a turn whose worker went away.
+func Interrupted() string {
+	return "This task was interrupted: it may have partly run. Your message and the files are kept, and it is not run again by itself.\n\n" +
+		whatToDo
+}
+
+// Decision is what a person decided about an interrupted turn.
+type Decision int
+
+// The decisions.
+const (
+	Resume Decision = iota
+	Again
+	Drop
+)
+
+// Decided confirms a decision. Earlier says that it had been made before, and
+// stays.
+func Decided(d Decision, earlier bool) string {
+	text := "It is dropped."
+	switch d {
+	case Resume:
+		text = "Codex looks at what was done and goes on."
+	case Again:
+		text = "It runs again from its beginning."
+	}
+	if earlier {
+		return "That was decided before. " + text
+	}
+	return text
+}
+
+// NothingInterrupted answers a decision that nothing waits for.
+func NothingInterrupted() string { return "No interrupted task waits for a decision." }
+
+// Cancelled tells that a turn was stopped because it was asked for.
+func Cancelled() string {
+	return "Stopped. What was done before is kept, and this conversation goes on with your next message."
+}
+
+// AlreadyEnded answers a /cancel that came too late.
+func AlreadyEnded() string { return "It had ended before it could be stopped." }
+
+// NothingRunning answers a /cancel when there is nothing to stop.
+func NothingRunning() string { return "Nothing is running." }
+
+// ThreadNotResumable tells that Codex could not go on with the conversation's
+// thread, and began a new one.
+func ThreadNotResumable() string {
+	return "Codex could not go on with this conversation, so that a new one was started for your message. " +
+		"The files are kept; what was said earlier is not available to Codex any more. Repeat what it needs to know."
+}
+
+// NewConversation answers /new.
+func NewConversation() string {
+	return "Done: your next message begins a new conversation. The files are kept; Codex does not remember what was said before."
+}
+
+// WorkerUnreachable tells that a turn waits for its worker.
+func WorkerUnreachable() string {
+	return "The worker that holds this conversation cannot be reached right now. Your message is kept, and runs as soon as the worker is back. " +
+		"There is nothing to do; /status says how it is."
+}
+
+// Help answers /help.
+func Help() string {
+	return "Write to me, and Codex works on it. Every chat, and every topic, is one conversation: Codex remembers what was said in it. " +
+		"Messages are worked on one after the other.\n\n" +
+		"/new - begin a new conversation\n" +
+		"/cancel - stop what is running\n" +
+		"/status - what is running and what waits\n" +
+		"/help - this text\n\n" +
+		"After an interruption:\n" + whatToDo
+}
+
+// SessionStatus is what /status tells about a conversation.
+type SessionStatus struct {
+	// Running says that a turn runs, since RunningFor.
+	Running    bool
+	RunningFor time.Duration
+	// Waiting is how many messages wait for their turn.
+	Waiting int
+	// Interrupted says that a turn waits for a decision.
+	Interrupted bool
+	// WorkerUnreachable says that the conversation's worker cannot be reached.
+	WorkerUnreachable bool
+	// ThreadID is the Codex thread; empty: the next message begins one.
+	ThreadID string
+}
+
+// Status answers /status.
+func Status(s SessionStatus) string {
+	lines := []string{NothingRunning()}
+	if s.Running {
+		lines[0] = fmt.Sprintf("Running for %s. /cancel stops it.", max(s.RunningFor, 0).Round(time.Second))
+	}
+	switch {
+	case s.Waiting == 1:
+		lines = append(lines, "1 message waits.")
+	case s.Waiting > 1:
+		lines = append(lines, fmt.Sprintf("%d messages wait.", s.Waiting))
+	}
+	if s.Interrupted {
+		lines = append(lines, "An interrupted task waits for your decision: /resume, /again or /drop.")
+	}
+	if s.WorkerUnreachable {
+		lines = append(lines, "The worker cannot be reached right now. Nothing is lost: what waits runs when it is back.")
+	}
+	if s.ThreadID == "" {
+		lines = append(lines, "The next message begins a new conversation.")
+	} else {
+		lines = append(lines, "Codex thread: "+s.ThreadID)
+	}
+	return strings.Join(lines, "\n")
+}
