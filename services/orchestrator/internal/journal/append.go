@@ -160,18 +160,19 @@ func writeAppends(tx *sql.Tx, appends []*pending) error {
 }
 
 func (u Update) write(ctx context.Context, tx *sql.Tx, row int64) error {
-	if u.Finished == nil {
-		_, err := tx.ExecContext(ctx, `UPDATE turns SET state = coalesce(nullif(?, 0), state),
-			thread_id = coalesce(nullif(?, ''), thread_id), started_at = coalesce(?, started_at) WHERE id = ?`,
-			int32(u.State), u.ThreadID, nanos(u.Started), row)
-		return err
+	var finished []byte
+	var last any
+	if u.Finished != nil {
+		var err error
+		if finished, err = proto.Marshal(u.Finished); err != nil {
+			return fmt.Errorf("encode finished event: %w", err)
+		}
+		last = u.Finished.GetSequence()
 	}
-	finished, err := proto.Marshal(u.Finished)
-	if err != nil {
-		return fmt.Errorf("encode finished event: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE turns SET state = ?, finished = ?, finished_at = ?, last_sequence = ? WHERE id = ?`,
-		int32(u.State), finished, nanos(u.FinishedAt), u.Finished.GetSequence(), row)
+	_, err := tx.ExecContext(ctx, `UPDATE turns SET state = coalesce(nullif(?, 0), state),
+		thread_id = coalesce(nullif(?, ''), thread_id), started_at = coalesce(?, started_at),
+		finished = coalesce(?, finished), finished_at = coalesce(?, finished_at), last_sequence = coalesce(?, last_sequence)
+		WHERE id = ?`, int32(u.State), u.ThreadID, nanos(u.Started), finished, nanos(u.FinishedAt), last, row)
 	return err
 }
 

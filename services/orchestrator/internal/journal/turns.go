@@ -17,6 +17,7 @@ type Record struct {
 	Row          int64 // place in the order of creation
 	TurnID       string
 	SessionID    string // empty for a tombstone
+	AskedThread  string // empty: a new one was asked for
 	ThreadID     string // empty until Codex named it
 	Digest       Digest
 	State        orchestratorv1.TurnState
@@ -33,11 +34,12 @@ type Record struct {
 type NewTurn struct {
 	TurnID    string
 	SessionID string
+	ThreadID  string // to go on with; empty: a new one
 	Digest    Digest
 	Created   time.Time
 }
 
-const recordColumns = `id, turn_id, session_id, thread_id, digest, state, tombstone,
+const recordColumns = `id, turn_id, session_id, asked_thread_id, thread_id, digest, state, tombstone,
 	coalesce(last_sequence, (SELECT first_sequence + count - 1 FROM segments WHERE turn = turns.id
 		ORDER BY first_sequence DESC LIMIT 1), 0),
 	finished, created_at, coalesce(started_at, 0), coalesce(finished_at, 0), acknowledged_at IS NOT NULL`
@@ -46,7 +48,7 @@ func scanRecord(row interface{ Scan(...any) error }) (r Record, err error) {
 	var state int32
 	var digest, finished []byte
 	var created, started, ended int64
-	err = row.Scan(&r.Row, &r.TurnID, &r.SessionID, &r.ThreadID, &digest, &state, &r.Tombstone, &r.LastSequence,
+	err = row.Scan(&r.Row, &r.TurnID, &r.SessionID, &r.AskedThread, &r.ThreadID, &digest, &state, &r.Tombstone, &r.LastSequence,
 		&finished, &created, &started, &ended, &r.Acknowledged)
 	if err != nil {
 		return Record{}, err
@@ -140,9 +142,9 @@ func (j *Journal) Tombstone(finished *orchestratorv1.TurnEvent) (r Record, err e
 
 // insertTurn returns the new row, 0 when the journal has the id already.
 func insertTurn(tx *sql.Tx, turn NewTurn, tombstone bool) (row int64, err error) {
-	err = tx.QueryRow(`INSERT INTO turns (turn_id, session_id, digest, state, tombstone, created_at)
-		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (turn_id) DO NOTHING RETURNING id`,
-		turn.TurnID, turn.SessionID, turn.Digest[:], int32(orchestratorv1.TurnState_TURN_STATE_QUEUED), tombstone,
+	err = tx.QueryRow(`INSERT INTO turns (turn_id, session_id, asked_thread_id, digest, state, tombstone, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (turn_id) DO NOTHING RETURNING id`,
+		turn.TurnID, turn.SessionID, turn.ThreadID, turn.Digest[:], int32(orchestratorv1.TurnState_TURN_STATE_QUEUED), tombstone,
 		turn.Created.UnixNano()).Scan(&row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil

@@ -6,7 +6,8 @@ CREATE TABLE turns (
   id INTEGER PRIMARY KEY,
   turn_id TEXT NOT NULL UNIQUE,
   session_id TEXT NOT NULL,
-  thread_id TEXT NOT NULL DEFAULT '',
+  asked_thread_id TEXT NOT NULL DEFAULT '', -- the one to go on with
+  thread_id TEXT NOT NULL DEFAULT '',       -- the one Codex named
   digest BLOB NOT NULL,
   state INTEGER NOT NULL,
   tombstone INTEGER NOT NULL DEFAULT 0,

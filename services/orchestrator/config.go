@@ -1,0 +1,264 @@
+package orchestrator
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/orchestrator/internal/codex"
+)
+
+// Config is everything a worker can be told. ConfigFrom fills the part that has
+// settings; a program that embeds the worker adds the rest.
+type Config struct {
+	ListenAddr       string            // "host:port" or "unix://path"
+	Insecure         bool              // allow addresses beyond loopback
+	MetricsAddr      string            // the same; empty: off
+	CodexBin         string            // path or name of Codex
+	CodexHome        string            // CODEX_HOME
+	CodexEnv         map[string]string // environment of Codex beside PATH, HOME, LANG and CODEX_HOME
+	StateDir         string
+	WorkspaceDir     string   // one directory per session beneath it; empty: <StateDir>/workspaces
+	WorkspaceRoots   []string // beneath these a request may choose its working_dir
+	AllowedSandboxes []string
+	IdleTimeout      time.Duration // without an event
+	TurnTimeout      time.Duration // of a turn whose request names none
+	Drain            time.Duration // patience with running turns at the end
+	MaxTurns         int
+	LogLevel         string
+	// CodexBase is what every Codex's environment begins with; Run sets its Home
+	// and CodexHome.
+	CodexBase codex.Base
+
+	// Listener replaces ListenAddr, for a worker in the caller's own process. Run
+	// closes it.
+	Listener net.Listener
+	// Log is where the worker logs; nil: nowhere.
+	Log *zap.Logger
+	// ExtraMask names files and directories that Codex must not see, besides the
+	// worker's own.
+	ExtraMask []string
+	// Ready is called with the address once the worker serves; nil: not.
+	Ready func(net.Addr)
+}
+
+// setting is one thing that a flag or a variable of the environment sets.
+type setting struct {
+	env      string // the flag is named alike, see flag
+	fallback string
+	help     string
+	set      func(*Config, string) error
+}
+
+const envPrefix = "ORCHESTRATOR_"
+
+// flag is --listen-addr for ORCHESTRATOR_LISTEN_ADDR.
+func (s setting) flag() string {
+	return "--" + strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s.env, envPrefix)), "_", "-")
+}
+
+func settings(lookup func(string) (string, bool)) []setting {
+	return []setting{
+		{"ORCHESTRATOR_LISTEN_ADDR", "127.0.0.1:7450", "gRPC address, host:port or unix://path", text(func(c *Config) *string { return &c.ListenAddr })},
+		{"ORCHESTRATOR_INSECURE", "false", "allow addresses that other machines reach, unencrypted", setInsecure},
+		{"ORCHESTRATOR_METRICS_ADDR", "127.0.0.1:9450", "address of /metrics, /healthz and /readyz; empty or off: none", setMetrics},
+		{"ORCHESTRATOR_CODEX_BIN", "codex", "path or name of the Codex CLI", required(func(c *Config) *string { return &c.CodexBin })},
+		{"ORCHESTRATOR_CODEX_HOME", "", "CODEX_HOME of Codex; empty: Codex's own", text(func(c *Config) *string { return &c.CodexHome })},
+		{"ORCHESTRATOR_CODEX_ENV", "", "environment of Codex: NAME (the worker's value) or NAME=value, comma-separated", setCodexEnv(lookup)},
+		{"ORCHESTRATOR_STATE_DIR", ".orchestrator", "journal, worker id, workspaces", required(func(c *Config) *string { return &c.StateDir })},
+		{"ORCHESTRATOR_WORKSPACE_DIR", "", "one directory per session beneath it; empty: workspaces in the state directory", text(func(c *Config) *string { return &c.WorkspaceDir })},
+		{"ORCHESTRATOR_WORKSPACE_ROOTS", "", "directories beneath which a request may choose its working directory, comma-separated", words(func(c *Config) *[]string { return &c.WorkspaceRoots })},
+		{"ORCHESTRATOR_ALLOWED_SANDBOXES", "read-only,workspace-write", "sandbox modes a request may ask for, comma-separated", setSandboxes},
+		{"ORCHESTRATOR_IDLE_TIMEOUT_S", "600", "seconds without an event after which a turn is stopped", seconds(func(c *Config) *time.Duration { return &c.IdleTimeout }, false)},
+		{"ORCHESTRATOR_TURN_TIMEOUT_S", "1800", "seconds a turn may take when its request does not say", seconds(func(c *Config) *time.Duration { return &c.TurnTimeout }, false)},
+		{"ORCHESTRATOR_DRAIN_S", "30", "seconds that running turns get when the worker is asked to stop", seconds(func(c *Config) *time.Duration { return &c.Drain }, true)},
+		{"ORCHESTRATOR_MAX_TURNS", "16", "turns that may run at once", setMaxTurns},
+		{"ORCHESTRATOR_LOG_LEVEL", "info", "debug, info, warn or error", setLogLevel},
+	}
+}
+
+// ConfigFrom reads the settings: flag over environment over default. The error
+// names the setting, in one line.
+func ConfigFrom(args []string, getenv func(string) string) (Config, error) {
+	flags, err := parseFlags(args)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{}
+	lookup := func(name string) (string, bool) { value := getenv(name); return value, value != "" }
+	for _, s := range settings(lookup) {
+		value, given := flags[s.flag()]
+		if !given {
+			if value = getenv(s.env); value == "" {
+				value = s.fallback
+			}
+		}
+		if err := s.set(&c, value); err != nil {
+			return Config{}, fmt.Errorf("%s (%s) %w", s.env, s.flag(), err)
+		}
+	}
+	if c.CodexHome == "" {
+		c.CodexHome = codexHome(getenv)
+	}
+	c.CodexBase = codex.Base{Path: getenv("PATH"), Lang: getenv("LANG"), System: codex.SystemVariables(lookup)}
+	for _, addr := range []string{c.ListenAddr, c.MetricsAddr} {
+		if addr == "" {
+			continue
+		}
+		if err := rpc.CheckPlaintext(addr, "ORCHESTRATOR_INSECURE", c.Insecure); err != nil {
+			return Config{}, err
+		}
+	}
+	return c, nil
+}
+
+// parseFlags reads "--name value" and "--name=value".
+func parseFlags(args []string) (map[string]string, error) {
+	known := map[string]bool{}
+	for _, s := range settings(nil) {
+		known[s.flag()] = true
+	}
+	flags := map[string]string{}
+	for len(args) > 0 {
+		name, value, joined := strings.Cut(args[0], "=")
+		if args = args[1:]; !known[name] {
+			return nil, fmt.Errorf("unknown argument: %s", name)
+		}
+		if !joined {
+			if len(args) == 0 {
+				return nil, fmt.Errorf("missing value for %s", name)
+			}
+			value, args = args[0], args[1:]
+		}
+		flags[name] = value
+	}
+	return flags, nil
+}
+
+// codexHome is where Codex itself would look.
+func codexHome(getenv func(string) string) string {
+	if home := getenv("CODEX_HOME"); home != "" {
+		return home
+	}
+	for _, name := range []string{"HOME", "USERPROFILE"} {
+		if home := getenv(name); home != "" {
+			return filepath.Join(home, ".codex")
+		}
+	}
+	return ""
+}
+
+// setCodexEnv gives every variable its value. One that the worker does not have is
+// left out.
+func setCodexEnv(lookup func(string) (string, bool)) func(*Config, string) error {
+	return func(c *Config, value string) (err error) {
+		if c.CodexEnv, err = codex.ParseWorkerEnv(value, lookup); err != nil {
+			return fmt.Errorf("must be a list of NAME or NAME=value: %w", err)
+		}
+		return nil
+	}
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		*field(c) = value
+		return nil
+	}
+}
+
+func required(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if *field(c) = value; value == "" {
+			return errors.New("must not be empty")
+		}
+		return nil
+	}
+}
+
+func words(field func(*Config) *[]string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if value == "" {
+			return nil
+		}
+		list := strings.Split(value, ",")
+		for i := range list {
+			if list[i] = strings.TrimSpace(list[i]); list[i] == "" {
+				return errors.New("must not contain empty values")
+			}
+		}
+		*field(c) = list
+		return nil
+	}
+}
+
+func seconds(field func(*Config) *time.Duration, zero bool) func(*Config, string) error {
+	const most = 365 * 24 * 3600
+	return func(c *Config, value string) error {
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(n > 0 || zero && n == 0) || n > most {
+			return errors.New("must be a positive number of seconds, at most a year")
+		}
+		*field(c) = time.Duration(n * float64(time.Second))
+		return nil
+	}
+}
+
+func setInsecure(c *Config, value string) error {
+	switch strings.ToLower(value) {
+	case "1", "true", "yes", "on":
+		c.Insecure = true
+	case "0", "false", "no", "off", "":
+		c.Insecure = false
+	default:
+		return errors.New("must be a boolean")
+	}
+	return nil
+}
+
+func setMetrics(c *Config, value string) error {
+	if value != "off" {
+		c.MetricsAddr = value
+	}
+	return nil
+}
+
+func setSandboxes(c *Config, value string) error {
+	modes := []string{"read-only", "workspace-write", "danger-full-access"}
+	if err := words(func(c *Config) *[]string { return &c.AllowedSandboxes })(c, value); err != nil {
+		return err
+	}
+	for _, mode := range c.AllowedSandboxes {
+		if !slices.Contains(modes, mode) {
+			return errors.New("must be a list of read-only, workspace-write and danger-full-access")
+		}
+	}
+	if len(c.AllowedSandboxes) == 0 {
+		return errors.New("must not be empty")
+	}
+	return nil
+}
+
+func setMaxTurns(c *Config, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > 10_000 {
+		return errors.New("must be an integer from 1 to 10000")
+	}
+	c.MaxTurns = n
+	return nil
+}
+
+func setLogLevel(c *Config, value string) error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, value) {
+		return errors.New("must be debug, info, warn or error")
+	}
+	c.LogLevel = value
+	return nil
+}

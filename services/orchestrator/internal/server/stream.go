@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/orchestrator/internal/turn"
+)
+
+// heartbeat is how often WatchWorker speaks when nothing changes.
+const heartbeat = 10 * time.Second
+
+// RunTurn starts a turn or attaches to it, and streams its events. What the
+// caller may have asked before is answered before the rest of the request is
+// looked at: a turn that runs goes on, whatever became of its directory or of the
+// worker's settings.
+func (s *Server) RunTurn(r *orchestratorv1.RunTurnRequest, stream grpc.ServerStreamingServer[orchestratorv1.RunTurnResponse]) error {
+	ctx := stream.Context()
+	if err := checkIdentity(r); err != nil {
+		return err
+	}
+	if err := s.checkJournal(r.GetExpectedJournalId()); err != nil {
+		return err
+	}
+	spec := identity(r)
+	attached, err := s.o.Manager.Known(ctx, spec)
+	if err != nil {
+		return failure(err)
+	}
+	if !attached {
+		if spec, err = s.spec(r); err != nil {
+			return err
+		}
+		if attached, err = s.o.Manager.Start(ctx, spec); err != nil {
+			return failure(err)
+		}
+	}
+	accepted := &orchestratorv1.RunTurnResponse{Payload: &orchestratorv1.RunTurnResponse_Accepted{Accepted: s.accepted(attached)}}
+	payload := &orchestratorv1.RunTurnResponse_Event{}
+	response := &orchestratorv1.RunTurnResponse{Payload: payload}
+	return relay(s.o.Manager, stream, r.GetTurnId(), r.GetAfterSequence(), accepted, func(event *orchestratorv1.TurnEvent) *orchestratorv1.RunTurnResponse {
+		payload.Event = event
+		return response
+	})
+}
+
+// WatchTurn attaches to a turn.
+func (s *Server) WatchTurn(r *orchestratorv1.WatchTurnRequest, stream grpc.ServerStreamingServer[orchestratorv1.WatchTurnResponse]) error {
+	if err := checkTurnID(r.GetTurnId()); err != nil {
+		return err
+	}
+	if err := s.checkJournal(r.GetExpectedJournalId()); err != nil {
+		return err
+	}
+	accepted := &orchestratorv1.WatchTurnResponse{Payload: &orchestratorv1.WatchTurnResponse_Accepted{Accepted: s.accepted(true)}}
+	payload := &orchestratorv1.WatchTurnResponse_Event{}
+	response := &orchestratorv1.WatchTurnResponse{Payload: payload}
+	return relay(s.o.Manager, stream, r.GetTurnId(), r.GetAfterSequence(), accepted, func(event *orchestratorv1.TurnEvent) *orchestratorv1.WatchTurnResponse {
+		payload.Event = event
+		return response
+	})
+}
+
+func (s *Server) accepted(attached bool) *orchestratorv1.Accepted {
+	return &orchestratorv1.Accepted{WorkerId: s.o.WorkerID, JournalId: s.o.Journal.ID(), Attached: attached}
+}
+
+// relay sends headers, the first message, and every event to the finished one.
+// wrap may return the same message each time: Send has encoded it when it
+// returns.
+func relay[M any](m *turn.Manager, stream grpc.ServerStreamingServer[M], turnID string, after uint64, first *M, wrap func(*orchestratorv1.TurnEvent) *M) error {
+	events, err := m.Follow(stream.Context(), turnID, after)
+	if err != nil {
+		return failure(err)
+	}
+	if err := stream.SendHeader(metadata.MD{}); err != nil {
+		return err
+	}
+	if err := stream.Send(first); err != nil {
+		return err
+	}
+	for batch, err := range events {
+		if err != nil {
+			return failure(err)
+		}
+		for _, event := range batch {
+			if err := stream.Send(wrap(event)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// WatchWorker streams how busy the worker is: at once, on every change, and as a
+// heartbeat. It ends with the worker.
+func (s *Server) WatchWorker(_ *orchestratorv1.WatchWorkerRequest, stream grpc.ServerStreamingServer[orchestratorv1.WatchWorkerResponse]) error {
+	return s.watchWorker(stream.Context(), stream.Send)
+}
+
+func (s *Server) watchWorker(ctx context.Context, send func(*orchestratorv1.WatchWorkerResponse) error) error {
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	for {
+		status := s.o.Manager.Status()
+		err := send(&orchestratorv1.WatchWorkerResponse{
+			WorkerId:   s.o.WorkerID,
+			JournalId:  s.o.Journal.ID(),
+			SlotsTotal: int32(status.Total),
+			SlotsUsed:  int32(status.Used),
+			Draining:   status.Draining,
+			ProcessId:  s.o.ProcessID,
+		})
+		if err != nil || status.Draining && status.Used == 0 {
+			return err
+		}
+		ticker.Reset(heartbeat)
+		select {
+		case <-ctx.Done():
+			return failure(ctx.Err())
+		case <-status.Changed:
+		case <-ticker.C:
+		}
+	}
+}

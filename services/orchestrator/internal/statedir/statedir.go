@@ -1,0 +1,86 @@
+// Package statedir is the worker's directory on its own disk: what must survive a
+// restart, kept from two workers at once by a lock of the operating system, which
+// goes with the process however it ends.
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// LockedError says that another worker uses the directory.
+type LockedError struct{ Path string }
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("state directory %s is used by another worker: stop it, or choose another directory", e.Path)
+}
+
+// errLocked is what tryLock returns when another process has the lock.
+var errLocked = errors.New("locked")
+
+// Dir is a locked state directory.
+type Dir struct {
+	path     string
+	workerID string
+	lock     *os.File
+}
+
+// Open creates the directory and its parts where missing (mode 0700) and locks
+// it. Close unlocks. Errors: *LockedError.
+func Open(path string) (*Dir, error) {
+	d := &Dir{path: path}
+	if err := os.MkdirAll(d.Private(), 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(d.Private(), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	d.lock = lock
+	if err := tryLock(lock); err != nil {
+		if errors.Is(err, errLocked) {
+			err = &LockedError{Path: path}
+		}
+		return nil, errors.Join(err, lock.Close())
+	}
+	if d.workerID, err = workerID(filepath.Join(d.Private(), "worker_id")); err != nil {
+		return nil, errors.Join(fmt.Errorf("state directory: %w", err), lock.Close())
+	}
+	return d, nil
+}
+
+// workerID reads the worker's id, or makes one that stays.
+func workerID(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if id := strings.TrimSpace(string(content)); err == nil && id != "" {
+		return id, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	id := uuid.NewString()
+	return id, os.WriteFile(path, []byte(id+"\n"), 0o600)
+}
+
+// Close unlocks the directory.
+func (d *Dir) Close() error { return d.lock.Close() }
+
+// WorkerID is the worker's id: random, and stable over restarts.
+func (d *Dir) WorkerID() string { return d.workerID }
+
+// Private is what Codex must not see.
+func (d *Dir) Private() string { return filepath.Join(d.path, "private") }
+
+// Journal is the path of the turn journal.
+func (d *Dir) Journal() string { return filepath.Join(d.Private(), "journal.db") }
+
+// Children is the directory where running processes are noted.
+func (d *Dir) Children() string { return filepath.Join(d.Private(), "children") }
+
+// Home is Codex's HOME: empty, so that nothing of the worker's own is in it.
+func (d *Dir) Home() string { return filepath.Join(d.path, "home") }

@@ -1,0 +1,271 @@
+package turn
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/orchestrator/internal/codex"
+	"telecodex.dev/services/orchestrator/internal/journal"
+)
+
+// How long Codex may take to leave: after it said that the turn is over (or
+// closed its output), and between SIGINT and SIGKILL.
+const (
+	leaveGrace = 2 * time.Second
+	killGrace  = 2 * time.Second
+)
+
+// appendBytes is how much text goes into one append, so that a huge message does
+// not evade the journal's bound on what waits for a commit.
+const appendBytes = 512 << 10
+
+// Spec is a turn to be run.
+type Spec struct {
+	TurnID     string
+	SessionID  string
+	WorkingDir string        // as the caller asked for it; part of the digest
+	Timeout    time.Duration // from the start of the turn; 0: the worker's own
+	MakeDir    bool          // create Codex.Dir (0700) when it is missing
+	Codex      codex.Request
+}
+
+// Digest is what makes another request for the same id the same turn.
+func (s Spec) Digest() journal.Digest {
+	return journal.DigestOf(s.SessionID, s.Codex.ThreadID, s.Codex.Prompt, s.WorkingDir)
+}
+
+// Turn is one turn that this process runs. A single goroutine (run) owns its
+// events, limits and process; followers and callers only see what is behind mu.
+type Turn struct {
+	manager *Manager
+	spec    Spec
+	digest  journal.Digest
+	log     *zap.Logger
+
+	decided   chan struct{} // closed once the journal has taken or refused the turn
+	refused   error         // set before decided is closed
+	attached  bool          // as refused: the journal had the id already
+	journaled journal.Record
+
+	stopping chan orchestratorv1.FinishCause // requests to stop; the first counts
+
+	// Owned by run.
+	writer   *journal.Log
+	outcome  *outcome
+	sequence uint64 // of the last event that was handed to the journal
+	started  time.Time
+	thread   string
+	ending   ending
+
+	mu        sync.Mutex
+	committed uint64
+	ended     bool
+	last      *orchestratorv1.TurnEvent // the finished event, once ended; immutable then
+	followers map[*follower]struct{}
+	retained  []*orchestratorv1.TurnEvent // handed in, but their commit failed
+	failure   chan struct{}               // closed with the first failed commit
+}
+
+func newTurn(m *Manager, spec Spec) *Turn {
+	return &Turn{
+		manager:   m,
+		spec:      spec,
+		digest:    spec.Digest(),
+		log:       m.log.With(zap.String("turn_id", spec.TurnID), zap.String("session_id", spec.SessionID)),
+		decided:   make(chan struct{}),
+		stopping:  make(chan orchestratorv1.FinishCause, 1),
+		outcome:   newOutcome(spec.Codex.ThreadID),
+		followers: map[*follower]struct{}{},
+		failure:   make(chan struct{}),
+	}
+}
+
+// stop asks the turn to end. The first request counts.
+func (t *Turn) stop(cause orchestratorv1.FinishCause) {
+	select {
+	case t.stopping <- cause:
+	default:
+	}
+}
+
+// run takes the turn from the journal's row to its finished event.
+func (t *Turn) run() {
+	accepted := t.accept()
+	close(t.decided)
+	if !accepted {
+		t.manager.release(t)
+		return
+	}
+	t.started = time.Now()
+	t.execute()
+	t.conclude(t.outcome.finish(t.ending))
+}
+
+// accept writes the turn's row, before anything is started.
+func (t *Turn) accept() bool {
+	record, writer, err := t.manager.journal.Accept(journal.NewTurn{
+		TurnID: t.spec.TurnID, SessionID: t.spec.SessionID, ThreadID: t.spec.Codex.ThreadID, Digest: t.digest, Created: time.Now(),
+	})
+	t.journaled, t.writer, t.refused, t.attached = record, writer, err, err == nil && writer == nil
+	return writer != nil
+}
+
+// execute starts Codex and stays with it until it is gone and its output read.
+func (t *Turn) execute() {
+	select {
+	case cause := <-t.stopping:
+		t.ending.cause = cause
+		return
+	default:
+	}
+	run, err := t.spawn()
+	if err != nil {
+		t.log.Warn("codex could not be started", zap.Error(err))
+		t.ending.cause = orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN
+		return
+	}
+	t.append(nil, journal.Update{State: orchestratorv1.TurnState_TURN_STATE_RUNNING, Started: t.started})
+	newWatch(t, run).follow()
+	exit := run.Wait()
+	t.ending.exit = &exit
+}
+
+func (t *Turn) spawn() (codex.Run, error) {
+	if t.spec.MakeDir {
+		if err := os.MkdirAll(t.spec.Codex.Dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return t.manager.engine.Start(t.spec.Codex)
+}
+
+// take stamps events, keeps track of them and hands them to the journal.
+func (t *Turn) take(events []*orchestratorv1.TurnEvent) {
+	for len(events) > 0 {
+		n, bytes := 0, 0
+		var update journal.Update
+		for n < len(events) && bytes < appendBytes {
+			event := events[n]
+			t.stamp(event)
+			t.outcome.observe(event)
+			t.manager.stats.observe(event)
+			bytes += sizeOf(event)
+			n++
+		}
+		if t.thread != t.outcome.thread && !t.outcome.mismatch {
+			t.thread = t.outcome.thread
+			update.ThreadID = t.thread
+		}
+		t.append(events[:n:n], update)
+		events = events[n:]
+	}
+}
+
+func (t *Turn) stamp(event *orchestratorv1.TurnEvent) {
+	t.sequence++
+	event.TurnId, event.Sequence = t.spec.TurnID, t.sequence
+	if event.OccurredAt == nil {
+		event.OccurredAt = timestamppb.Now()
+	}
+}
+
+// append hands events to the journal and, once they are committed, to the
+// followers.
+func (t *Turn) append(events []*orchestratorv1.TurnEvent, update journal.Update) {
+	err := t.writer.Append(events, update, func(err error) {
+		if err != nil {
+			t.retain(events)
+			return
+		}
+		t.publish(events, false)
+	})
+	if err != nil {
+		t.retain(events)
+	}
+}
+
+// retain keeps events whose commit failed, to be written with the finished
+// event: their sequence numbers stay theirs.
+func (t *Turn) retain(events []*orchestratorv1.TurnEvent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.retained = append(t.retained, events...)
+	select {
+	case <-t.failure:
+	default:
+		close(t.failure)
+	}
+}
+
+// conclude commits the finished event, with everything that could not be
+// committed before, and only then lets anyone see that the turn is over. While
+// the disk refuses, it tries again until the worker is closed; the turn then ends
+// at the next start.
+func (t *Turn) conclude(finished *orchestratorv1.Finished) {
+	event := finishedEvent(finished)
+	t.stamp(event)
+	update := journal.Update{State: finished.GetState(), ThreadID: t.thread, Finished: event}
+	if t.ending.exit != nil {
+		update.Started = t.started
+	}
+	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
+		event.OccurredAt = timestamppb.Now()
+		update.FinishedAt = event.OccurredAt.AsTime()
+		events, err := t.commitLast(event, update)
+		if err == nil {
+			t.manager.release(t)
+			t.publish(events, true)
+			break
+		}
+		t.log.Error("the journal cannot be written", zap.Error(err), zap.Duration("retry_in", delay))
+		if errors.Is(err, journal.ErrClosed) || !t.manager.pause(delay) {
+			t.manager.release(t)
+			t.abandon()
+			return
+		}
+	}
+	t.manager.stats.end(finished.GetState())
+	t.log.Info("turn ended", zap.Stringer("state", finished.GetState()), zap.Stringer("cause", finished.GetErrorDetail().GetCause()),
+		zap.Uint64("events", t.sequence), zap.Duration("took", time.Since(t.started)))
+}
+
+// commitLast commits what was retained and the last event, and returns all of
+// it. The journal answers in order, so that when it answers here, every earlier
+// append has been answered.
+func (t *Turn) commitLast(event *orchestratorv1.TurnEvent, update journal.Update) ([]*orchestratorv1.TurnEvent, error) {
+	t.mu.Lock()
+	events := append(t.retained[:len(t.retained):len(t.retained)], event)
+	t.mu.Unlock()
+	result := make(chan error, 1)
+	if err := t.writer.Append(events, update, func(err error) { result <- err }); err != nil {
+		return nil, err
+	}
+	return events, <-result
+}
+
+// chunk is what reading Codex's output came to.
+type chunk struct {
+	events []*orchestratorv1.TurnEvent
+	err    error // io.EOF at its end
+}
+
+// read reads Codex's output ahead of the turn's goroutine, by one chunk.
+func read(run codex.Run, chunks chan<- chunk) {
+	defer close(chunks)
+	for {
+		events, err := run.Next()
+		chunks <- chunk{events, err}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func broken(err error) bool { return err != nil && !errors.Is(err, io.EOF) }

@@ -1,0 +1,236 @@
+// Package orchestrator is a worker: it runs Codex as a child process, turns each
+// line of its output into a typed event, journals it, and streams it to gateways
+// over gRPC. Any number of workers may serve one gateway; each owns its own disk.
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/metrics"
+	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/orchestrator/internal/codex"
+	"telecodex.dev/services/orchestrator/internal/journal"
+	"telecodex.dev/services/orchestrator/internal/proctree"
+	"telecodex.dev/services/orchestrator/internal/server"
+	"telecodex.dev/services/orchestrator/internal/statedir"
+	"telecodex.dev/services/orchestrator/internal/turn"
+)
+
+const (
+	// callGrace is how long streams may take to deliver what is left once no turn
+	// runs any more.
+	callGrace = 5 * time.Second
+	// pruneEvery is how often the journal drops what was acknowledged.
+	pruneEvery = time.Minute
+)
+
+// Run runs a worker until the context ends: then it takes no new turns, gives
+// those that run Config.Drain, stops the rest, and returns when everything is
+// stored and sent.
+//
+// A program that calls Run must have called proctree.Main first.
+func Run(ctx context.Context, c Config) error {
+	if c.Listener != nil {
+		defer c.Listener.Close() // a second time, unless the worker could not start
+	}
+	c, err := c.prepared()
+	if err != nil {
+		return err
+	}
+	w, err := open(ctx, c)
+	if err != nil {
+		return err
+	}
+	err = w.serve(ctx)
+	return errors.Join(err, w.close())
+}
+
+// prepared makes paths absolute, since Codex runs elsewhere, and fills in what an
+// embedding program may leave out.
+func (c Config) prepared() (Config, error) {
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.WorkspaceDir == "" {
+		c.WorkspaceDir = filepath.Join(c.StateDir, "workspaces")
+	}
+	for _, path := range []*string{&c.StateDir, &c.WorkspaceDir, &c.CodexHome} {
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return Config{}, fmt.Errorf("absolute path: %w", err)
+		}
+	}
+	roots := make([]string, len(c.WorkspaceRoots))
+	for i, root := range c.WorkspaceRoots {
+		var err error
+		if roots[i], err = resolved(root); err != nil {
+			return Config{}, fmt.Errorf("workspace root: %w", err)
+		}
+	}
+	c.WorkspaceRoots = roots
+	return c, nil
+}
+
+// base is the environment that every Codex gets; home is empty but for what Codex
+// puts there.
+func (c Config) base(home string) codex.Base {
+	base := c.CodexBase
+	base.Home, base.CodexHome = home, c.CodexHome
+	return base
+}
+
+func resolved(path string) (string, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(absolute)
+}
+
+// worker is what a running worker holds.
+type worker struct {
+	config     Config
+	dir        *statedir.Dir
+	journal    *journal.Journal
+	supervisor *proctree.Supervisor
+	manager    *turn.Manager
+	server     *rpc.Server
+	listener   net.Listener
+}
+
+// open takes hold of the worker's disk and ends what an earlier process of it
+// left open, before anyone can ask.
+func open(ctx context.Context, c Config) (w *worker, err error) {
+	w = &worker{config: c}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if w.dir, err = statedir.Open(c.StateDir); err != nil {
+		return w, err
+	}
+	for _, dir := range []string{w.dir.Home(), c.WorkspaceDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return w, fmt.Errorf("state directory: %w", err)
+		}
+	}
+	if w.supervisor, err = proctree.New(proctree.Options{StateDir: w.dir.Children()}); err != nil {
+		return w, fmt.Errorf("process supervision: %w", err)
+	}
+	if w.journal, err = journal.Open(ctx, w.dir.Journal()); err != nil {
+		return w, err
+	}
+	engine := codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(w.dir.Home()), c.CodexEnv, nil), Supervisor: w.supervisor})
+	w.manager = turn.NewManager(turn.Options{
+		Journal: w.journal, Engine: engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Log: c.Log.Named("turn"),
+	})
+	if err := w.manager.Recover(ctx); err != nil {
+		return w, fmt.Errorf("end the turns of an earlier process: %w", err)
+	}
+	w.server = rpc.NewServer(c.Log.Named("rpc"))
+	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions(engine)))
+	if w.listener = c.Listener; w.listener == nil {
+		w.listener, err = rpc.Listen(ctx, c.ListenAddr)
+	}
+	return w, err
+}
+
+func (w *worker) serverOptions(engine codex.Engine) server.Options {
+	c := w.config
+	return server.Options{
+		Manager: w.manager, Journal: w.journal, Engine: engine,
+		WorkerID: w.dir.WorkerID(), ProcessID: uuid.NewString(), Containment: w.supervisor.Containment(),
+		Workspaces: server.Workspaces{Root: c.WorkspaceDir, Roots: c.WorkspaceRoots},
+		Sandboxes:  c.AllowedSandboxes,
+		Base:       c.base(w.dir.Home()),
+		Env:        c.CodexEnv,
+		Mask:       append([]string{w.dir.Private()}, c.ExtraMask...),
+	}
+}
+
+// serve runs until the context ends and everything has come to an orderly end.
+func (w *worker) serve(ctx context.Context) error {
+	log := w.config.Log
+	log.Info("serving", zap.Stringer("address", w.listener.Addr()), zap.String("worker_id", w.dir.WorkerID()),
+		zap.String("journal_id", w.journal.ID()), zap.String("containment", w.supervisor.Containment()))
+	if w.config.Ready != nil {
+		w.config.Ready(w.listener.Addr())
+	}
+	group := lifecycle.NewGroup(ctx)
+	// Calls are served while the worker drains: the outcomes go out on them.
+	calls, endCalls := context.WithCancel(context.WithoutCancel(ctx))
+	defer endCalls()
+	group.Go(func(ctx context.Context) error {
+		defer endCalls()
+		<-ctx.Done()
+		w.server.SetServing(false)
+		log.Info("draining", zap.Int("turns", w.manager.Status().Used))
+		w.manager.Drain(w.config.Drain)
+		return nil
+	})
+	group.Go(func(context.Context) error { return w.server.Serve(calls, w.listener, callGrace) })
+	group.Go(func(ctx context.Context) error {
+		return metrics.Serve(ctx, w.config.MetricsAddr, w.registry(), w.ready)
+	})
+	group.Go(w.prune)
+	err := group.Wait()
+	log.Info("stopped")
+	return err
+}
+
+// prune drops what was acknowledged, now and then.
+func (w *worker) prune(ctx context.Context) error {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		more, err := w.journal.Prune(time.Now())
+		if err != nil {
+			w.config.Log.Warn("the journal could not be pruned", zap.Error(err))
+		}
+		if more && err == nil && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// ready says why the worker takes no turns.
+func (w *worker) ready() error {
+	if w.manager.Status().Draining {
+		return turn.ErrDraining
+	}
+	return nil
+}
+
+// close gives everything back, in the opposite order.
+func (w *worker) close() (err error) {
+	if w.supervisor != nil {
+		err = errors.Join(err, w.supervisor.Close())
+	}
+	if w.journal != nil {
+		err = errors.Join(err, w.journal.Close())
+	}
+	if w.dir != nil {
+		err = errors.Join(err, w.dir.Close())
+	}
+	return err
+}
