@@ -48,7 +48,8 @@ next:
 		exe, _ := os.Readlink(filepath.Join(path, "exe"))
 		all := bytes.Join([][]byte{command, environ, []byte(cwd), []byte(exe)}, []byte{0})
 		if bytes.Contains(all, []byte(mark)) {
-			found = append(found, fmt.Sprintf("%s %s", filepath.Base(path), bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
+			command = bytes.ReplaceAll(command[:min(len(command), 256)], []byte{0}, []byte{' '})
+			found = append(found, fmt.Sprintf("%s %s", filepath.Base(path), command))
 		}
 	}
 	return found
@@ -94,14 +95,22 @@ func countExact(t *testing.T, mark string) int {
 
 func (w *worker) mustLeaveNothing(t *testing.T, mark string, except ...int) {
 	t.Helper()
-	var left []string
 	await(t, goneWithin, "no process of the turn is left", func() bool {
-		left = append(marked(t, mark), marked(t, w.dir, except...)...)
-		if len(left) > 0 && testing.Verbose() {
-			t.Log("still running: ", strings.Join(left, "; "))
-		}
-		return len(left) == 0
+		return len(marked(t, mark)) == 0 && len(marked(t, w.dir, except...)) == 0
 	})
+}
+
+// mustHaveLeftNothing is mustLeaveNothing for a worker that goes on, and without patience: the outcome of a turn is told only
+// when its processes are gone. mark may be empty.
+func (w *worker) mustHaveLeftNothing(t *testing.T, mark string) {
+	t.Helper()
+	left := marked(t, w.dir, w.cmd.Process.Pid)
+	if mark != "" {
+		left = append(left, marked(t, mark)...)
+	}
+	if len(left) > 0 {
+		t.Errorf("still running after finished: %s", strings.Join(left, "; "))
+	}
 }
 
 func TestCancelledCommandLeavesNothing(t *testing.T) {
@@ -117,10 +126,7 @@ func TestCancelledCommandLeavesNothing(t *testing.T) {
 				finished.GetErrorDetail().GetCause() != orchestratorv1.FinishCause_FINISH_CAUSE_CANCELLED {
 				t.Errorf("finished: %v", finished)
 			}
-			// The outcome is told only when every process is gone: there is nothing to wait for.
-			if left := append(marked(t, mark), marked(t, w.dir, w.cmd.Process.Pid)...); len(left) > 0 {
-				t.Errorf("still running after finished: %s", strings.Join(left, "; "))
-			}
+			w.mustHaveLeftNothing(t, mark)
 		})
 	}
 }
@@ -144,9 +150,7 @@ func TestEndedTurnLeavesNothing(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			u := w.run(t, sandboxed(ask("leave "+mode, "Leave them"), mode))
 			u.mustSucceed(t)
-			if left := append(marked(t, mark), marked(t, w.dir, w.cmd.Process.Pid)...); len(left) > 0 {
-				t.Errorf("still running after finished: %s", strings.Join(left, "; "))
-			}
+			w.mustHaveLeftNothing(t, mark)
 		})
 	}
 }
@@ -163,9 +167,7 @@ func TestSilentProviderIsEndedByTheWatchdog(t *testing.T) {
 		finished.GetErrorDetail().GetMessage() != "codex stream idle timeout" {
 		t.Errorf("finished: %v", finished)
 	}
-	if left := marked(t, w.dir, w.cmd.Process.Pid); len(left) > 0 {
-		t.Errorf("still running after finished: %s", strings.Join(left, "; "))
-	}
+	w.mustHaveLeftNothing(t, "")
 	await(t, goneWithin, "the provider's connection is closed", func() bool { return provider.InFlight() == 0 })
 }
 
@@ -189,7 +191,24 @@ func TestOverallLimitEndsACommand(t *testing.T) {
 		finished.GetErrorDetail().GetCause() != orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT {
 		t.Errorf("finished: %v", finished)
 	}
-	w.mustLeaveNothing(t, mark, w.cmd.Process.Pid)
+	w.mustHaveLeftNothing(t, mark)
+}
+
+func TestStoppedWorkerInterruptsWhatOutlastsItsPatience(t *testing.T) {
+	w, u, mark := runSleepers(t, "danger-full-access")
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		w.stop(t)
+	}()
+	u.rest(t)
+	<-stopped
+	finished := u.finished(t)
+	if finished.GetState() != orchestratorv1.TurnState_TURN_STATE_INTERRUPTED ||
+		finished.GetErrorDetail().GetCause() != orchestratorv1.FinishCause_FINISH_CAUSE_DRAINED {
+		t.Errorf("finished: %v", finished)
+	}
+	w.mustLeaveNothing(t, mark)
 }
 
 func TestNativeBinaryRunsWithoutNode(t *testing.T) {
@@ -198,5 +217,21 @@ func TestNativeBinaryRunsWithoutNode(t *testing.T) {
 		if _, command, _ := strings.Cut(process, " "); strings.HasPrefix(filepath.Base(strings.Fields(command + " -")[0]), "node") {
 			t.Errorf("the script around Codex runs: %s", process)
 		}
+	}
+}
+
+func TestCommandsCannotReadTheWorkersState(t *testing.T) {
+	w := startWorker(t, startProvider(t, responses.Book{"Look around": {
+		responses.Run(`cd ../.. && ls && find state -type f && find state -type f -exec cat {} + | head -c 1000`), responses.Say("Seen."),
+	}}), map[string]string{"ORCHESTRATOR_ALLOWED_SANDBOXES": strings.Join(sandboxModes, ",")})
+	for _, mode := range sandboxModes {
+		t.Run(mode, func(t *testing.T) {
+			u := w.run(t, sandboxed(ask("look "+mode, "Look around"), mode))
+			u.mustSucceed(t)
+			output := u.completed()[0].GetCommandExecution().GetAggregatedOutput()
+			if _, below, found := strings.Cut(output, "workspaces\n"); !found || below != "" {
+				t.Errorf("the command printed %q", output)
+			}
+		})
 	}
 }

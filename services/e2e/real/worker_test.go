@@ -57,6 +57,7 @@ func startWorker(t *testing.T, provider *responses.Provider, settings map[string
 		"ORCHESTRATOR_CODEX_ENV":     responses.KeyVariable,
 		"ORCHESTRATOR_STATE_DIR":     filepath.Join(dir, "state"),
 		"ORCHESTRATOR_WORKSPACE_DIR": w.workspaces,
+		"ORCHESTRATOR_DRAIN_S":       "1",
 		responses.KeyVariable:        responses.Key,
 		"TELECODEX_WORKER_SECRET":    workerSecret,
 	}
