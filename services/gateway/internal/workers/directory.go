@@ -42,9 +42,9 @@ type Worker struct {
 
 // Config says where workers are.
 type Config struct {
-	// Targets are addresses that rpc.Dial understands, separated by commas;
-	// dns:///name:port stands for every worker behind a name.
-	Targets string
+	// Targets are addresses that rpc.Dial understands; dns:///name:port stands
+	// for every worker behind a name.
+	Targets []string
 	// Dialer opens connections; nil: the network.
 	Dialer rpc.Dialer
 	// Resolver looks names up; nil: the system's.
@@ -83,8 +83,7 @@ func New(config Config) (*Directory, error) {
 		config.Lookup = 10 * time.Second
 	}
 	d := &Directory{config: config, entries: map[string]*entry{}, taken: map[string]int{}, changed: make(chan struct{})}
-	for target := range strings.SplitSeq(config.Targets, ",") {
-		target = strings.TrimSpace(target)
+	for _, target := range config.Targets {
 		name, isName := strings.CutPrefix(target, "dns:///")
 		var err error
 		switch {

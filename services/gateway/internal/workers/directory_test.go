@@ -125,7 +125,7 @@ func eventually(t *testing.T, d *workers.Directory, what string, cond func() boo
 
 func TestNewSessionsGoToTheWorkerWithTheMostFreeSlots(t *testing.T) {
 	a, b := start(t, "a", 4, 3), start(t, "b", 4, 1)
-	d := directory(t, workers.Config{Targets: a.address + " , " + b.address})
+	d := directory(t, workers.Config{Targets: []string{a.address, b.address}})
 	eventually(t, d, "both reachable", func() bool { return d.Known("a") && d.Known("b") })
 	// The worker's own count stays at 1: the places taken count against it.
 	for i, want := range []string{"b", "b", "b"} {
@@ -137,7 +137,7 @@ func TestNewSessionsGoToTheWorkerWithTheMostFreeSlots(t *testing.T) {
 
 func TestAPlaceCountsUntilItIsReleased(t *testing.T) {
 	a := start(t, "a", 1, 0)
-	d := directory(t, workers.Config{Targets: a.address})
+	d := directory(t, workers.Config{Targets: []string{a.address}})
 	eventually(t, d, "reachable", func() bool { return d.Known("a") })
 	p, ok := d.Take("a")
 	if !ok || p.Worker.JournalID != "journal-a" {
@@ -155,7 +155,7 @@ func TestAPlaceCountsUntilItIsReleased(t *testing.T) {
 
 func TestDrainingAndFullWorkersTakeNothing(t *testing.T) {
 	a := start(t, "a", 2, 2)
-	d := directory(t, workers.Config{Targets: a.address})
+	d := directory(t, workers.Config{Targets: []string{a.address}})
 	eventually(t, d, "reachable", func() bool { return d.Known("a") })
 	if _, ok := d.Take("a"); ok {
 		t.Error("a full worker took a turn")
@@ -174,7 +174,7 @@ func TestDrainingAndFullWorkersTakeNothing(t *testing.T) {
 func TestAWorkerThatComesBackIsFoundAndCounted(t *testing.T) {
 	a := &worker{changed: make(chan struct{}), state: state("a", 1, 0)}
 	stop := a.serve(t, "127.0.0.1:0")
-	d := directory(t, workers.Config{Targets: a.address})
+	d := directory(t, workers.Config{Targets: []string{a.address}})
 	eventually(t, d, "reachable", func() bool { _, ok := d.Lookup("a"); return ok })
 	stop()
 	eventually(t, d, "lost", func() bool { _, ok := d.Lookup("a"); return !ok && d.Workers()[0].Tried })
@@ -230,7 +230,7 @@ func TestWorkersBehindANameComeAndGo(t *testing.T) {
 	stopB := b.serve(t, "127.0.0.1:0")
 	resolver := &names{}
 	resolver.set([]*net.SRV{record(t, a)})
-	d := directory(t, workers.Config{Targets: "dns:///workers.example:7450", Resolver: resolver, Lookup: 10 * time.Millisecond})
+	d := directory(t, workers.Config{Targets: []string{"dns:///workers.example:7450"}, Resolver: resolver, Lookup: 10 * time.Millisecond})
 	eventually(t, d, "a by SRV record", func() bool { return d.Known("a") })
 
 	resolver.set([]*net.SRV{record(t, a), record(t, b)})
@@ -253,13 +253,13 @@ func TestANameWithoutRecordsStandsForItsHosts(t *testing.T) {
 	}
 	resolver := &names{}
 	resolver.set(nil, "127.0.0.1")
-	d := directory(t, workers.Config{Targets: "dns:///workers.example:" + port, Resolver: resolver})
+	d := directory(t, workers.Config{Targets: []string{"dns:///workers.example:" + port}, Resolver: resolver})
 	eventually(t, d, "a by host", func() bool { return d.Known("a") })
 }
 
 func TestBadTargetsAreRefused(t *testing.T) {
-	for _, targets := range []string{"", "127.0.0.1:1,,", "dns:///name-without-port"} {
-		if _, err := workers.New(workers.Config{Targets: targets, Log: zap.NewNop()}); err == nil {
+	for _, targets := range []string{"", "dns:///name-without-port"} {
+		if _, err := workers.New(workers.Config{Targets: []string{"127.0.0.1:1", targets}, Log: zap.NewNop()}); err == nil {
 			t.Errorf("%q was accepted", targets)
 		}
 	}

@@ -1,0 +1,207 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"telecodex.dev/services/gateway/internal/botapi"
+	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/lifecycle"
+)
+
+// Config is what a Sender works with.
+type Config struct {
+	Store   *store.Store
+	Bot     *botapi.Client
+	Reports *cycle.Tracker
+	Budget  *Budget
+	// Once: a message that cannot be sent in a few tries is left in the outbox.
+	Once bool
+	// Patience is how long sending may fail before it is reported; 0: 10 s.
+	Patience time.Duration
+	Log      *zap.Logger
+}
+
+// Sender empties the outbox: one goroutine for each chat that messages wait for,
+// in their order.
+type Sender struct {
+	Config
+	group *lifecycle.Group
+
+	mu        sync.Mutex
+	recovered bool // what the outbox holds was taken up
+	chats     map[int64]*chat
+	wanted    map[int64]bool
+	blocked   map[int64]time.Time // by retry_after
+	migrated  map[int64]int64     // groups that became supergroups
+	noTopic   map[topic]bool      // topics that are gone
+	typing    map[int64]bool      // chat actions under way
+	spent     map[store.Key]time.Duration
+	changed   chan struct{} // closed at each change
+}
+
+type topic struct{ chat, topic int64 }
+
+// NewSender returns a sender. It sends nothing before Run.
+func NewSender(config Config) *Sender {
+	if config.Patience == 0 {
+		config.Patience = 10 * time.Second
+	}
+	return &Sender{Config: config, chats: map[int64]*chat{}, wanted: map[int64]bool{}, blocked: map[int64]time.Time{},
+		migrated: map[int64]int64{}, noTopic: map[topic]bool{}, typing: map[int64]bool{}, spent: map[store.Key]time.Duration{},
+		changed: make(chan struct{})}
+}
+
+// Run sends what waits in the outbox and what is added, until the context ends or
+// the store is lost to another gateway. A call under way at the end may take a
+// few seconds more.
+func (s *Sender) Run(ctx context.Context) error {
+	if err := s.recover(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.group = lifecycle.NewGroup(ctx)
+	s.mu.Unlock()
+	s.group.Go(func(ctx context.Context) error { s.start(ctx); return nil })
+	return s.group.Wait()
+}
+
+// recover takes up what an earlier gateway left.
+func (s *Sender) recover(ctx context.Context) error {
+	inDoubt, err := s.Store.RecoverOutbox(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range inDoubt {
+		s.doubt(store.Key{}, o) // its own cycle ended with the other process
+	}
+	blocked, err := s.Store.BlockedChats(ctx)
+	if err != nil {
+		return err
+	}
+	chats, err := s.Store.PendingChats(ctx)
+	if err != nil {
+		return err
+	}
+	s.change(func() {
+		s.blocked, s.recovered = blocked, true
+		for _, id := range chats {
+			s.wanted[id] = true
+		}
+	})
+	return nil
+}
+
+// Wake says that messages wait for a chat. It never blocks, and may be called
+// before Run.
+func (s *Sender) Wake(chatID int64) { s.change(func() { s.wanted[chatID] = true }) }
+
+// Quiet waits until nothing is left that can be sent now.
+func (s *Sender) Quiet(ctx context.Context) error {
+	return s.await(ctx, func() bool { return s.recovered && len(s.chats) == 0 && len(s.wanted) == 0 })
+}
+
+func (s *Sender) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// await waits until cond, which is called with mu held, is true.
+func (s *Sender) await(ctx context.Context, cond func() bool) error {
+	for {
+		s.mu.Lock()
+		ok, changed := cond(), s.changed
+		s.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+func (s *Sender) start(ctx context.Context) {
+	for s.await(ctx, func() bool { return len(s.wanted) > 0 }) == nil {
+		s.change(func() {
+			for id := range s.wanted {
+				if c := s.chats[id]; c != nil {
+					c.woken = true
+					continue
+				}
+				c := &chat{Sender: s, id: id}
+				s.chats[id] = c
+				s.group.Go(c.run)
+			}
+			clear(s.wanted)
+		})
+	}
+}
+
+// Typing shows in a chat that its turn runs, where the budget has room to spare:
+// it never delays a message, and a chat that waits for one is left alone. It does
+// not block.
+func (s *Sender) Typing(chatID, topicID int64, group bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.group == nil || s.typing[chatID] || s.chats[chatID] != nil || time.Now().Before(s.blocked[chatID]) ||
+		!s.Budget.Try(chatID, group) {
+		return
+	}
+	s.typing[chatID] = true
+	to, topicID := s.address(chatID, topicID)
+	s.group.Go(func(ctx context.Context) error {
+		defer s.change(func() { delete(s.typing, chatID) })
+		ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+		defer cancel()
+		err := s.Bot.SendChatAction(ctx, to, topicID, "typing")
+		if failure := (*botapi.Error)(nil); errors.As(err, &failure) && failure.RetryAfter > 0 {
+			return s.block(ctx, chatID, failure.RetryAfter)
+		}
+		return nil
+	})
+}
+
+// Pressed ends the wait of a pressed button, as well as it can.
+func (s *Sender) Pressed(ctx context.Context, callbackID, text string) {
+	if err := s.Bot.AnswerCallbackQuery(ctx, callbackID, text); err != nil {
+		s.Log.Info("button press not answered", zap.Error(err))
+	}
+}
+
+// address is where a chat and topic are to be found now; the caller holds mu.
+func (s *Sender) address(chatID, topicID int64) (int64, int64) {
+	if s.noTopic[topic{chatID, topicID}] {
+		topicID = 0
+	}
+	if to, ok := s.migrated[chatID]; ok {
+		return to, topicID
+	}
+	return chatID, topicID
+}
+
+// block holds back everything for a chat, in the store too.
+func (s *Sender) block(ctx context.Context, chatID int64, wait time.Duration) error {
+	until := time.Now().Add(wait)
+	s.change(func() { s.blocked[chatID] = until })
+	s.Log.Info("chat has to wait", zap.Int64("chat", chatID), zap.Duration("retry_after", wait))
+	return fatal(s.Store.BlockChat(context.WithoutCancel(ctx), chatID, until))
+}
+
+// fatal keeps of an error only that the store was lost to another gateway.
+func fatal(err error) error {
+	if fenced := (*store.FencedError)(nil); errors.As(err, &fenced) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"telecodex.dev/services/gateway/internal/admission"
+	"telecodex.dev/services/gateway/internal/botapi"
+	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+const (
+	firstBackoff = 250 * time.Millisecond
+	lastBackoff  = 30 * time.Second
+	// onceAttempts is how often a message is tried before Once leaves it.
+	onceAttempts = 3
+	// onceWait is how long Once waits for a chat that Telegram holds back.
+	onceWait = 10 * time.Second
+	// lastCall is how long a call under way may go on when the program ends.
+	lastCall = 5 * time.Second
+)
+
+// chat sends the messages of one chat.
+type chat struct {
+	*Sender
+	id    int64
+	woken bool // guarded by Sender.mu
+
+	failures int       // in a row
+	since    time.Time // of the first of them
+	reported bool
+}
+
+// run sends until nothing waits for the chat. It fails only when the store is
+// lost to another gateway.
+func (c *chat) run(ctx context.Context) error {
+	for {
+		again, err := c.next(ctx)
+		if err != nil || ctx.Err() != nil {
+			c.change(func() { delete(c.chats, c.id) })
+			return err
+		}
+		if !again && c.leave() {
+			return nil
+		}
+	}
+}
+
+// leave ends the goroutine unless a message was added meanwhile.
+func (c *chat) leave() (left bool) {
+	c.change(func() {
+		if left = !c.woken; left {
+			delete(c.chats, c.id)
+		}
+		c.woken = false
+	})
+	return left
+}
+
+// next sends the chat's next message; false when there is none to be sent now.
+func (c *chat) next(ctx context.Context) (again bool, err error) {
+	o, ok, err := c.Store.NextMessage(ctx, c.id)
+	if err != nil {
+		return c.storeFailed(ctx, err)
+	}
+	if !ok {
+		return false, nil
+	}
+	if !c.wait(ctx, o) {
+		return false, nil
+	}
+	if err := c.Budget.Wait(ctx, c.id, o.Group); err != nil {
+		return false, nil
+	}
+	if err := c.Store.MarkSending(ctx, o.ID); err != nil {
+		return c.storeFailed(ctx, err)
+	}
+	o.Attempts++
+	started := time.Now()
+	messageID, sendErr := c.send(ctx, o)
+	c.mu.Lock()
+	c.spent[o.Key] += time.Since(started)
+	c.mu.Unlock()
+	again, err = c.after(ctx, o, messageID, sendErr)
+	if err != nil {
+		return c.storeFailed(ctx, err)
+	}
+	return again, nil
+}
+
+func (c *chat) storeFailed(ctx context.Context, err error) (bool, error) {
+	if err := fatal(err); err != nil || ctx.Err() != nil {
+		return false, err
+	}
+	c.Log.Error("outbox failed", zap.Int64("chat", c.id), zap.Error(err))
+	c.fail()
+	if c.Once && c.failures >= onceAttempts {
+		return false, nil
+	}
+	sleep(ctx, c.backoff())
+	return true, nil
+}
+
+// wait waits until the message may be tried; false when that is too late.
+func (c *chat) wait(ctx context.Context, o store.Outgoing) bool {
+	c.mu.Lock()
+	until := c.blocked[c.id]
+	c.mu.Unlock()
+	if o.NotBefore.After(until) {
+		until = o.NotBefore
+	}
+	if c.Once && time.Until(until) > onceWait {
+		c.left(o, errors.New("the chat has to wait until "+until.UTC().Format(time.RFC3339)))
+		return false
+	}
+	sleep(ctx, time.Until(until))
+	return ctx.Err() == nil
+}
+
+// send makes the call. The end of the program does not cut it short at once: a
+// call that is cut is in doubt.
+func (c *chat) send(ctx context.Context, o store.Outgoing) (int64, error) {
+	callCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCall, cancel) })()
+	c.mu.Lock()
+	to, topicID := c.address(o.ChatID, o.TopicID)
+	c.mu.Unlock()
+	if o.Document != nil {
+		m, err := c.Bot.SendDocument(callCtx, botapi.SendDocument{ChatID: to, TopicID: topicID, ReplyTo: o.ReplyTo,
+			FileName: o.Document.Name, Content: o.Document.Content, Caption: o.Text})
+		return m.ID, err
+	}
+	m, err := c.Bot.SendMessage(callCtx, botapi.SendMessage{ChatID: to, TopicID: topicID, Text: o.Text, ReplyTo: o.ReplyTo,
+		DisableLinkPreview: true, ReplyMarkup: o.Markup})
+	return m.ID, err
+}
+
+// after writes what became of a call.
+func (c *chat) after(ctx context.Context, o store.Outgoing, messageID int64, err error) (again bool, _ error) {
+	failure := (*botapi.Error)(nil)
+	if err == nil {
+		c.failures, c.reported = 0, false
+		return c.sent(ctx, o, messageID)
+	}
+	if !errors.As(err, &failure) {
+		failure = &botapi.Error{Retry: botapi.RetryTransient, InDoubt: true}
+	}
+	log := c.Log.With(zap.Int64("message", o.ID), zap.Int64("chat", c.id), zap.Int("attempt", o.Attempts), zap.Error(err))
+	switch {
+	case failure.MigrateToChatID != 0:
+		log.Info("group became a supergroup")
+		c.change(func() { c.migrated[o.ChatID] = failure.MigrateToChatID })
+		return true, c.mark(ctx, o, time.Time{}, "migrated", false)
+	case failure.ThreadNotFound() && o.TopicID != 0:
+		log.Info("topic is gone; sending without it")
+		c.change(func() { c.noTopic[topic{o.ChatID, o.TopicID}] = true })
+		return true, c.mark(ctx, o, time.Time{}, "topic gone", false)
+	case permanent(failure):
+		log.Error("message refused for good")
+		return c.dead(ctx, o, err)
+	}
+	log.Warn("message not sent")
+	return c.retry(ctx, o, failure, err)
+}
+
+// permanent says whether the same call fails for ever. A token that is refused
+// says nothing about the message.
+func permanent(e *botapi.Error) bool {
+	return e.Kind == botapi.KindAPI && e.Retry == botapi.RetryNever &&
+		e.Code != http.StatusUnauthorized && e.Code != http.StatusNotFound && e.Code != http.StatusConflict
+}
+
+func (c *chat) sent(ctx context.Context, o store.Outgoing, messageID int64) (bool, error) {
+	var r store.SentResult
+	err := c.persist(ctx, func(ctx context.Context) (err error) {
+		r, err = c.Store.MarkSent(ctx, o.ID, messageID, time.Now())
+		return err
+	})
+	if err == nil {
+		c.settle(o, r)
+	}
+	return true, err
+}
+
+func (c *chat) dead(ctx context.Context, o store.Outgoing, cause error) (bool, error) {
+	var r store.SentResult
+	err := c.persist(ctx, func(ctx context.Context) (err error) {
+		r, err = c.Store.MarkDead(ctx, o.ID, cause.Error())
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	c.Reports.Diagnostic(o.Key, cycle.Detail{Code: cycle.ProcessingException, Message: processingError(o.Key, cause),
+		UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o), Permanent: true})
+	c.settle(o, r)
+	return true, nil
+}
+
+func (c *chat) settle(o store.Outgoing, r store.SentResult) {
+	if !r.Settled {
+		return
+	}
+	c.Reports.Settled(r.Key, sessionOf(o), cycle.Result{Sent: r.Answered, Code: r.Outcome.ErrorCode,
+		Message: r.Outcome.ErrorMessage, SendTime: c.took(r.Key)})
+}
+
+// took is the time that all sends of an update took, once it is settled.
+func (c *chat) took(key store.Key) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer delete(c.spent, key)
+	return c.spent[key]
+}
+
+// retry keeps the message for another try.
+func (c *chat) retry(ctx context.Context, o store.Outgoing, failure *botapi.Error, cause error) (bool, error) {
+	c.fail()
+	c.Reports.Retried(o.Key)
+	if failure.InDoubt {
+		c.doubt(o.Key, o)
+	}
+	wait := c.backoff()
+	if failure.RetryAfter > 0 {
+		wait = failure.RetryAfter
+		if err := c.block(ctx, c.id, wait); err != nil {
+			return false, err
+		}
+	}
+	if err := c.mark(ctx, o, time.Now().Add(wait), string(failure.Kind), failure.InDoubt); err != nil {
+		return false, err
+	}
+	// A chat that Telegram holds back is no failure of ours.
+	giveUp := c.Once && c.failures >= onceAttempts && failure.RetryAfter == 0
+	if giveUp || !c.reported && time.Since(c.since) >= c.Patience {
+		c.left(o, cause)
+	}
+	return !giveUp, nil
+}
+
+func (c *chat) fail() {
+	if c.failures++; c.failures == 1 {
+		c.since = time.Now()
+	}
+}
+
+func (c *chat) backoff() time.Duration {
+	return min(firstBackoff<<min(c.failures-1, 10), lastBackoff)
+}
+
+// left reports that an update's message stays in the outbox.
+func (c *chat) left(o store.Outgoing, cause error) {
+	c.reported = true
+	c.Reports.Settled(o.Key, sessionOf(o), cycle.Result{Left: true, Code: cycle.ProcessingException,
+		Message: processingError(o.Key, cause), SendTime: c.took(o.Key)})
+}
+
+// doubt reports a message that may arrive twice.
+func (s *Sender) doubt(cycleOf store.Key, o store.Outgoing) {
+	s.Log.Warn("message may have been sent; it is sent again", zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID))
+	s.Reports.Diagnostic(cycleOf, cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o),
+		Message: fmt.Sprintf("update %d: a message may have been sent already; it is sent again", o.Key.UpdateID)})
+}
+
+func sessionOf(o store.Outgoing) string { return admission.SessionID(o.ChatID, o.TopicID) }
+
+func processingError(key store.Key, cause error) string {
+	return fmt.Sprintf("update %d: TelegramError: %s", key.UpdateID, cause)
+}
+
+// persist writes what became of a call, and tries again while the store cannot:
+// a message that stays marked as being sent would hold up its chat.
+func (c *chat) persist(ctx context.Context, write func(context.Context) error) error {
+	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
+		err := write(context.WithoutCancel(ctx))
+		state := (*store.StateError)(nil)
+		if err == nil || fatal(err) != nil || errors.As(err, &state) || c.Once || ctx.Err() != nil {
+			return err
+		}
+		c.Log.Error("outbox cannot be written", zap.Int64("chat", c.id), zap.Error(err))
+		sleep(ctx, pause)
+	}
+}
+
+func (c *chat) mark(ctx context.Context, o store.Outgoing, at time.Time, reason string, inDoubt bool) error {
+	return c.persist(ctx, func(ctx context.Context) error { return c.Store.MarkRetry(ctx, o.ID, at, reason, inDoubt) })
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,187 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"telecodex.dev/services/gateway/internal/render"
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+// commands are the updates that are handled at once, beside the lanes.
+type commands struct {
+	wanted   bool // some may wait
+	running  bool // a goroutine handles them
+	handling map[store.Key]bool
+	cancels  map[store.Key]*order // by the update to be stopped
+}
+
+// runCommands handles the stored commands, oldest first, until none is left. A
+// /cancel waits for its turn by itself, so that it holds nothing up.
+func (m *Manager) runCommands(ctx context.Context) error {
+	defer m.change(func() { m.commands.running = false })
+	for pause := firstPause; ctx.Err() == nil; {
+		list, err := m.Store.Commands(ctx)
+		for i := 0; err == nil && i < len(list) && ctx.Err() == nil; i++ {
+			err = m.handle(ctx, list[i])
+		}
+		if fenced := (*store.FencedError)(nil); errors.As(err, &fenced) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			m.Log.Error("commands could not be handled", zap.Error(err))
+			sleep(ctx, pause)
+			pause = min(2*pause, lastPause)
+			continue
+		}
+		again := false
+		m.change(func() { again, m.commands.wanted = m.commands.wanted, false })
+		if !again {
+			return nil
+		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// handle carries out one command.
+func (m *Manager) handle(ctx context.Context, u store.Update) error {
+	switch u.Kind {
+	case store.KindEcho:
+		return m.answer(ctx, u, answers("echo: "+u.Text, u.MessageID))
+	case store.KindHelp:
+		return m.answer(ctx, u, say(store.Reply, render.Help(), u.MessageID))
+	case store.KindStatus:
+		status, err := m.status(ctx, u.SessionID)
+		if err != nil {
+			return err
+		}
+		return m.answer(ctx, u, say(store.Reply, render.Status(status), u.MessageID))
+	case store.KindResolve:
+		return m.decide(ctx, u)
+	case store.KindCancel:
+		return m.cancel(ctx, u)
+	}
+	m.Log.Error("unknown command", zap.String("kind", string(u.Kind)))
+	return m.answer(ctx, u, nil)
+}
+
+// answer settles a command.
+func (m *Manager) answer(ctx context.Context, u store.Update, messages []store.Message) error {
+	if err := m.Store.SettleCommand(context.WithoutCancel(ctx), u.Key, false, messages); err != nil {
+		return err
+	}
+	if len(messages) > 0 {
+		m.Posted(u.ChatID)
+	} else {
+		m.settled(u.Key, u.SessionID, store.Outcome{})
+	}
+	return nil
+}
+
+// cancel stops the turn that was running, or first to run, when the command was
+// received. Which one that is stands in the store: asking again after a crash
+// stops no other.
+func (m *Manager) cancel(ctx context.Context, u store.Update) error {
+	if m.Workers == nil { // it waits as the turns do
+		return nil
+	}
+	target, ok, err := m.Store.CancelTarget(ctx, u.Key)
+	if err != nil {
+		return err
+	}
+	if !ok || !target.EndedAt.IsZero() {
+		return m.answer(ctx, u, say(store.Reply, cancelText(target, ok), u.MessageID))
+	}
+	taken := false
+	m.change(func() { taken = m.commands.handling[u.Key]; m.commands.handling[u.Key] = true })
+	if taken {
+		return nil
+	}
+	o := m.ordered(target)
+	// It may have ended before it was registered; then nobody closes the order.
+	now, ok, err := m.Store.CancelTarget(ctx, u.Key)
+	if err != nil || !ok || !now.EndedAt.IsZero() {
+		m.cancelDone(target.Key)
+	}
+	m.group.Go(func(ctx context.Context) error { m.awaitCancel(ctx, u, o); return nil })
+	return err
+}
+
+// awaitCancel has a /cancel handled again once its turn has ended: then it is
+// answered.
+func (m *Manager) awaitCancel(ctx context.Context, u store.Update, o *order) {
+	select {
+	case <-ctx.Done():
+	case <-o.done:
+	}
+	if o.left {
+		m.left(u.Key, u.SessionID)
+	}
+	m.change(func() {
+		delete(m.commands.handling, u.Key)
+		m.commands.wanted = m.commands.wanted || !o.left
+	})
+}
+
+// decide carries out a decision about an interrupted turn.
+func (m *Manager) decide(ctx context.Context, u store.Update) error {
+	t, ok, err := m.Store.InterruptedTurn(ctx, u.SessionID)
+	if u.TurnID != "" {
+		t, ok, err = m.Store.Turn(ctx, u.TurnID)
+		ok = ok && t.SessionID == u.SessionID // nobody decides for another chat
+	}
+	if err != nil {
+		return err
+	}
+	text := render.NothingInterrupted()
+	if ok {
+		resolved, err := m.Resolve(ctx, t.ID, u.Text)
+		if refused := (*store.StateError)(nil); errors.As(err, &refused) {
+			text = render.NothingInterrupted()
+		} else if err != nil {
+			return err
+		} else {
+			text = decidedText(resolved)
+		}
+	}
+	if u.CallbackID == "" {
+		return m.answer(ctx, u, say(store.Reply, text, u.MessageID))
+	}
+	m.Pressed(ctx, u.CallbackID, text)
+	return m.answer(ctx, u, nil)
+}
+
+// Resolve decides about an interrupted turn: store.Resume, store.Again or
+// store.Drop. An earlier decision stays. Errors: *store.StateError when the turn
+// waits for no decision.
+func (m *Manager) Resolve(ctx context.Context, turnID, choice string) (store.Resolved, error) {
+	prompt := ""
+	if choice == store.Resume {
+		t, ok, err := m.Store.Turn(ctx, turnID)
+		if err != nil {
+			return store.Resolved{}, err
+		}
+		session, err := m.Store.Session(ctx, t.SessionID)
+		if err != nil && ok {
+			return store.Resolved{}, err
+		}
+		prompt = resumePrompt(t, session)
+	}
+	resolved, err := m.Store.Resolve(ctx, turnID, choice, prompt)
+	if err == nil && resolved.Next != nil {
+		m.Wake([]string{resolved.Next.SessionID}, false)
+	}
+	return resolved, err
+}

@@ -1,0 +1,204 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"telecodex.dev/services/gateway/internal/lane"
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+// do carries out one effect and returns what came of it. It fails only when the
+// store is lost to another gateway.
+func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
+	switch e {
+	case lane.Load:
+		return r.load(ctx)
+	case lane.Place:
+		return r.find(), nil
+	case lane.Run, lane.Watch:
+		return r.connect(ctx, e), nil
+	case lane.CancelTurn:
+		r.cancelTurn(ctx)
+	case lane.Acknowledge:
+		r.m.acks.add(r.head)
+	case lane.Pause:
+		r.sleep()
+	case lane.Close:
+		r.closeCall()
+	case lane.Report:
+		r.report(ctx)
+	case lane.RaiseAlarm:
+		r.log.Error("this should never happen: a bug of the gateway or the worker", zap.String("turn", r.head.ID), zap.Error(r.refused))
+	case lane.Leave:
+		r.release()
+	default:
+		return r.commit(ctx, e)
+	}
+	return nil, nil
+}
+
+// load reads the head. Whatever was known of an earlier one is forgotten.
+func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
+	r.release()
+	head, ok, err := r.m.Store.Head(ctx, r.session)
+	var session store.Session
+	if err == nil && ok {
+		session, err = r.m.Store.Session(ctx, r.session)
+	}
+	if err != nil {
+		return r.storeFailed(ctx, err)
+	}
+	if head.ID != r.head.ID {
+		r.trouble, r.overdue = time.Time{}, false
+	}
+	r.head, r.held = head, session.WorkerID
+	r.accepted, r.last, r.reply, r.finished, r.refused, r.thread = nil, 0, reply{}, nil, nil, ""
+	r.pause, r.typed = firstPause, time.Time{}
+	in := lane.Head{Held: session.WorkerID != "", Cancelled: ok && r.m.cancelWanted(head.Key)}
+	switch {
+	case !ok:
+	case head.Kind == store.KindNew:
+		in.Stored = lane.NewChat
+	case head.State == store.Assigned:
+		in.Stored = lane.Assigned
+	case head.State == store.Accepted:
+		in.Stored = lane.Accepted
+	default:
+		in.Stored = lane.Queued
+		r.head.ThreadID = session.ThreadID
+	}
+	if in.Stored == lane.Assigned || in.Stored == lane.Accepted {
+		r.place = r.m.Workers.Hold(head.WorkerID)
+	}
+	return []lane.Input{{Kind: lane.Loaded, Head: in}}, nil
+}
+
+// find takes a place at a worker for a new turn, if there is one.
+func (r *runner) find() []lane.Input {
+	if r.place == nil {
+		r.place, _ = r.m.Workers.Take(r.held)
+	}
+	if r.place != nil {
+		r.reached()
+		return []lane.Input{{Kind: lane.Placed}}
+	}
+	r.refused = nil
+	if r.m.Workers.Known(r.held) {
+		r.reached() // every slot is taken, that is no trouble
+	} else {
+		r.lost()
+	}
+	return []lane.Input{{Kind: lane.Unplaced}}
+}
+
+// connect opens a call to the head's worker. A worker that is known to be out of
+// reach is not called, so that nothing is left in doubt.
+func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
+	client, ok := r.m.Workers.Lookup(r.head.WorkerID)
+	if !ok {
+		r.refused = nil
+		r.lost()
+		return []lane.Input{{Kind: lane.Failed, Action: lane.Wait}}
+	}
+	r.accepted = nil
+	if e == lane.Run {
+		r.last, r.reply = 0, reply{}
+		r.call = runTurn(ctx, client, r.head, r.m.Turn)
+	} else {
+		r.call = watchTurn(ctx, client, r.head, r.last)
+	}
+	return nil
+}
+
+// commit writes what an effect says, and reports it where it ends the head.
+// Writing is not cut short by the end of the program.
+func (r *runner) commit(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
+	if err := r.write(context.WithoutCancel(ctx), e); err != nil {
+		return r.storeFailed(ctx, err)
+	}
+	return []lane.Input{{Kind: lane.Committed}}, nil
+}
+
+func (r *runner) write(ctx context.Context, e lane.Effect) error {
+	st, t := r.m.Store, &r.head
+	switch e {
+	case lane.Assign:
+		if err := st.Assign(ctx, t.ID, r.place.Worker.ID, r.place.Worker.JournalID); err != nil {
+			return err
+		}
+		t.WorkerID, t.JournalID = r.place.Worker.ID, r.place.Worker.JournalID
+	case lane.Unassign:
+		if err := st.Unassign(ctx, t.ID); err != nil {
+			return err
+		}
+		t.WorkerID, t.JournalID = "", ""
+		r.place.Release()
+		r.place = nil
+	case lane.Accept:
+		if err := st.Accept(ctx, t.ID, r.accepted.GetJournalId()); err != nil {
+			return err
+		}
+		t.JournalID = r.accepted.GetJournalId()
+		r.showTyping()
+	case lane.Name:
+		if err := st.SetThread(ctx, t.ID, r.thread); err != nil {
+			return err
+		}
+		t.ThreadID = r.thread
+	default:
+		return r.settle(ctx, e)
+	}
+	return nil
+}
+
+// settle writes the end of the head.
+func (r *runner) settle(ctx context.Context, e lane.Effect) error {
+	st, t := r.m.Store, r.head
+	outcome, messages := r.ending(e)
+	var err error
+	switch e {
+	case lane.Finish, lane.FinishRefused, lane.FinishCancelled:
+		err = st.Finish(ctx, t.ID, outcome, messages)
+	case lane.Interrupt:
+		err = st.Interrupt(ctx, t.ID, false, outcome, messages)
+	case lane.InterruptUnpin:
+		err = st.Interrupt(ctx, t.ID, true, outcome, messages)
+	case lane.Restart:
+		_, err = st.Restart(ctx, t.ID, messages)
+	case lane.SettleNew:
+		err = st.SettleCommand(ctx, t.Key, true, messages)
+	}
+	if err != nil {
+		return err
+	}
+	r.log.Info("turn settled", zap.String("turn", t.ID), zap.String("as", e.String()), zap.String("outcome", outcome.Name),
+		zap.String("code", outcome.ErrorCode))
+	if e != lane.Restart {
+		r.m.cancelDone(t.Key)
+	}
+	if len(messages) > 0 {
+		r.m.Posted(t.ChatID)
+	}
+	// What has messages is settled by the last of them.
+	if interrupted := e == lane.Interrupt || e == lane.InterruptUnpin; interrupted || len(messages) == 0 && e != lane.Restart {
+		r.m.settled(t.Key, t.SessionID, outcome)
+	}
+	return nil
+}
+
+// report says of everything that waits in the lane that its worker cannot be
+// reached; it stays in the store.
+func (r *runner) report(ctx context.Context) {
+	work, err := r.m.Store.OpenWork(ctx, r.session)
+	if err != nil {
+		r.log.Error("store failed", zap.Error(err))
+		return
+	}
+	r.log.Warn("worker cannot be reached; the turns stay stored", zap.String("worker", r.head.WorkerID), zap.Int("turns", len(work)))
+	for _, u := range work {
+		r.m.left(u.Key, u.SessionID)
+	}
+}

@@ -1,0 +1,301 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/gateway/internal/lane"
+	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/gateway/internal/workers"
+	"telecodex.dev/services/internal/rpc"
+)
+
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 5 * time.Second
+	// typingEvery renews the chat action, which lasts five seconds.
+	typingEvery = 4 * time.Second
+)
+
+// runner carries out the lane of one session. Everything but woken belongs to
+// its goroutine.
+type runner struct {
+	m       *Manager
+	session string
+	log     *zap.Logger
+	woken   bool // guarded by Manager.mu
+
+	state lane.State
+	head  store.Turn
+	held  string // worker that holds the session's thread
+
+	place    *workers.Place
+	call     *call
+	accepted *orchestratorv1.Accepted
+	last     uint64 // sequence of the last event taken
+	reply    reply
+	finished *orchestratorv1.Finished
+	refused  error  // of the call that ended last
+	thread   string // named by Codex, not stored yet
+
+	pause     time.Duration // the next one
+	elapse    *time.Timer   // runs while the lane pauses
+	awaits    func() bool   // ends a pause early, when the directory changes; nil: nothing does
+	trouble   time.Time     // since when no worker was reached for the head; zero: not
+	overdue   bool          // it was said
+	typed     time.Time
+	cancels   chan struct{} // a person asked to stop the head
+	stopTurn  context.CancelFunc
+	stoppings sync.WaitGroup
+}
+
+func newRunner(m *Manager, session string) *runner {
+	return &runner{m: m, session: session, log: m.Log.With(zap.String("session", session)),
+		pause: firstPause, cancels: make(chan struct{}, 1)}
+}
+
+// run drives the lane until it is empty, or left. It fails only when the store
+// is lost to another gateway.
+func (r *runner) run(ctx context.Context) error {
+	defer r.release()
+	pending := []lane.Input{{Kind: lane.Wake}}
+	for {
+		for len(pending) > 0 {
+			in := pending[0]
+			pending = pending[1:]
+			before := r.state
+			next, effects := lane.Step(before, in)
+			r.state = next
+			r.log.Debug("lane", zap.Stringer("phase", before.Phase), zap.Stringer("input", in.Kind), zap.Stringer("then", next.Phase))
+			for _, e := range effects {
+				answer, err := r.do(ctx, e)
+				if err != nil {
+					r.m.drop(r)
+					return err
+				}
+				pending = append(pending, answer...)
+			}
+		}
+		switch r.state.Phase {
+		case lane.Left:
+			r.m.drop(r)
+			return nil
+		case lane.Idle:
+			if r.m.leave(r) {
+				return nil
+			}
+			pending = append(pending, lane.Input{Kind: lane.Wake})
+		default:
+			pending = append(pending, r.wait(ctx))
+		}
+	}
+}
+
+// release lets go of everything that belongs to the head.
+func (r *runner) release() {
+	r.closeCall()
+	r.place.Release()
+	r.place = nil
+	if r.stopTurn != nil {
+		r.stopTurn()
+		r.stopTurn = nil
+	}
+	r.stoppings.Wait()
+	r.resume()
+}
+
+// resume ends a pause.
+func (r *runner) resume() {
+	if r.elapse != nil {
+		r.elapse.Stop()
+		r.elapse, r.awaits = nil, nil
+	}
+}
+
+func (r *runner) closeCall() {
+	if r.call != nil {
+		r.call.close()
+		r.call = nil
+	}
+}
+
+// wait waits for the next thing that concerns the lane.
+func (r *runner) wait(ctx context.Context) lane.Input {
+	overdue := until(r.trouble, r.m.Patience, !r.overdue)
+	typing := until(r.typed, typingEvery, r.state.Phase == lane.Following)
+	for {
+		changed := r.m.Workers.Changed()
+		if r.awaits != nil && r.awaits() {
+			r.resume()
+			return lane.Input{Kind: lane.Elapsed}
+		}
+		select {
+		case <-ctx.Done():
+			return lane.Input{Kind: lane.Stop}
+		case i := <-r.items():
+			if in, ok := r.take(i); ok {
+				return in
+			}
+		case <-r.elapsed():
+			r.resume()
+			return lane.Input{Kind: lane.Elapsed}
+		case <-r.cancels:
+			if r.m.cancelWanted(r.head.Key) {
+				return lane.Input{Kind: lane.Cancel}
+			}
+		case <-overdue:
+			r.overdue = true
+			if r.m.Once {
+				return lane.Input{Kind: lane.GiveUp}
+			}
+			return lane.Input{Kind: lane.Overdue}
+		case <-typing:
+			r.showTyping()
+			typing = until(r.typed, typingEvery, true)
+		case <-r.onChange(changed):
+		}
+	}
+}
+
+func (r *runner) items() <-chan item {
+	if r.call == nil {
+		return nil
+	}
+	return r.call.items
+}
+
+func (r *runner) elapsed() <-chan time.Time {
+	if r.elapse == nil {
+		return nil
+	}
+	return r.elapse.C
+}
+
+func (r *runner) onChange(changed <-chan struct{}) <-chan struct{} {
+	if r.awaits == nil {
+		return nil
+	}
+	return changed
+}
+
+// until fires when d has passed since a time; never while the time is zero or on
+// is false.
+func until(since time.Time, d time.Duration, on bool) <-chan time.Time {
+	if since.IsZero() || !on {
+		return nil
+	}
+	return time.After(time.Until(since.Add(d)))
+}
+
+// take takes one message of the open call. Most events concern the reply alone.
+func (r *runner) take(i item) (lane.Input, bool) {
+	switch {
+	case i.accepted != nil:
+		r.accepted = i.accepted
+		r.reached()
+		r.pause = firstPause
+		return lane.Input{Kind: lane.Joined}, true
+	case i.event != nil:
+		return r.takeEvent(i.event)
+	}
+	r.closeCall()
+	r.refused = i.err
+	action := actionOf(i.err)
+	r.log.Info("call ended", zap.Stringer("phase", r.state.Phase), zap.String("turn", r.head.ID),
+		zap.String("reason", rpc.ReasonName(rpc.ReasonOf(i.err))), zap.Stringer("action", action), zap.Error(i.err))
+	if action == lane.Unknown {
+		r.lost()
+	} else {
+		r.reached()
+	}
+	return lane.Input{Kind: lane.Failed, Action: action}, true
+}
+
+func (r *runner) takeEvent(e *orchestratorv1.TurnEvent) (lane.Input, bool) {
+	if r.accepted == nil || e.GetSequence() != r.last+1 {
+		r.log.Error("event out of sequence", zap.String("turn", r.head.ID), zap.Uint64("last", r.last), zap.Uint64("got", e.GetSequence()))
+		return lane.Input{Kind: lane.Gap}, true
+	}
+	r.last = e.GetSequence()
+	r.reply.add(e)
+	if started := e.GetThreadStarted(); started != nil && r.head.ThreadID == "" {
+		// Where a thread was asked for, the worker makes sure it is this one.
+		r.thread = started.GetThreadId()
+		return lane.Input{Kind: lane.Named}, true
+	}
+	if r.finished = e.GetFinished(); r.finished != nil {
+		return lane.Input{Kind: lane.Finished, Outcome: outcomeOf(r.finished, r.head)}, true
+	}
+	return lane.Input{}, false
+}
+
+// outcomeOf tells the three ends apart that a lane treats differently.
+func outcomeOf(f *orchestratorv1.Finished, t store.Turn) lane.Outcome {
+	switch {
+	case f.GetState() == orchestratorv1.TurnState_TURN_STATE_INTERRUPTED:
+		return lane.Interrupted
+	case f.GetErrorDetail().GetCause() == orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE && t.ThreadID != "":
+		return lane.NotResumable
+	}
+	return lane.Ended
+}
+
+// reached notes that a worker answered, lost that none did.
+func (r *runner) reached() {
+	r.trouble, r.overdue = time.Time{}, false
+}
+
+func (r *runner) lost() {
+	if r.trouble.IsZero() {
+		r.trouble = time.Now()
+	}
+}
+
+// sleep starts a pause. It ends early when the worker that could not be reached
+// can be, or when room is found for a turn that waits for some.
+func (r *runner) sleep() {
+	d := r.pause/2 + rand.N(r.pause)
+	if asked := rpc.RetryAfter(r.refused); asked > 0 {
+		d = min(asked, lastPause)
+	}
+	r.pause = min(2*r.pause, lastPause)
+	r.elapse = time.NewTimer(d)
+	switch worker := r.head.WorkerID; {
+	case r.state.Phase == lane.Placing && r.place == nil && r.refused == nil:
+		r.awaits = func() bool {
+			place, ok := r.m.Workers.Take(r.held)
+			r.place = place
+			return ok
+		}
+	case worker != "":
+		if _, ok := r.m.Workers.Lookup(worker); !ok {
+			r.awaits = func() bool { _, ok := r.m.Workers.Lookup(worker); return ok }
+		}
+	}
+}
+
+func (r *runner) showTyping() {
+	r.typed = time.Now()
+	r.m.Typing(r.head.ChatID, r.head.TopicID, !r.head.Private)
+}
+
+// storeFailed handles a failed read or write of the store: an error when the
+// store is lost to another gateway.
+func (r *runner) storeFailed(ctx context.Context, err error) ([]lane.Input, error) {
+	if fenced := (*store.FencedError)(nil); errors.As(err, &fenced) {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return []lane.Input{{Kind: lane.Stop}}, nil
+	}
+	r.refused = nil
+	r.log.Error("store failed", zap.Stringer("phase", r.state.Phase), zap.String("turn", r.head.ID), zap.Error(err))
+	r.lost()
+	return []lane.Input{{Kind: lane.CommitFailed}}, nil
+}

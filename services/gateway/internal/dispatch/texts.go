@@ -1,0 +1,64 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"telecodex.dev/services/gateway/internal/render"
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+// cancelText answers a /cancel whose turn has ended, or that found none.
+func cancelText(target store.Turn, found bool) string {
+	switch {
+	case !found:
+		return render.NothingRunning()
+	case target.Outcome == cancelled:
+		return render.Cancelled()
+	}
+	return render.AlreadyEnded()
+}
+
+// decidedText says which decision holds.
+func decidedText(r store.Resolved) string {
+	decision := render.Drop
+	switch r.Choice {
+	case store.Resume:
+		decision = render.Resume
+	case store.Again:
+		decision = render.Again
+	}
+	return render.Decided(decision, !r.Applied)
+}
+
+// resumePrompt is what Codex is told when a turn goes on. Where the thread is
+// gone or was never named it does not know the task, so that it is repeated.
+func resumePrompt(t store.Turn, s store.Session) string {
+	if t.ThreadID != "" && s.ThreadID == t.ThreadID {
+		return "Your last turn in this thread was interrupted and may have partly run. Look at what was done, then finish the task."
+	}
+	return "Your last turn on the following task was interrupted and may have partly run. Look at what was done, then finish it:\n\n" + t.Prompt
+}
+
+// status says how a session is.
+func (m *Manager) status(ctx context.Context, sessionID string) (s render.SessionStatus, err error) {
+	work, err := m.Store.OpenWork(ctx, sessionID)
+	if err != nil {
+		return s, err
+	}
+	running, ok, err := m.Store.RunningTurn(ctx, sessionID)
+	if err != nil {
+		return s, err
+	}
+	if _, s.Interrupted, err = m.Store.InterruptedTurn(ctx, sessionID); err != nil {
+		return s, err
+	}
+	session, err := m.Store.Session(ctx, sessionID)
+	s.Waiting, s.ThreadID = len(work), session.ThreadID
+	if s.Running = ok; ok {
+		s.Waiting--
+		s.RunningFor = time.Since(running.AssignedAt)
+	}
+	s.WorkerUnreachable = m.Workers != nil && !m.Workers.Known(session.WorkerID)
+	return s, err
+}

@@ -1,0 +1,183 @@
+// Package operator is the gateway's own gRPC service, gateway.v1: what an
+// operator asks with grpcurl, and what a program needs to follow cycles and to
+// decide about interrupted turns. It shows ids and states, never what people
+// wrote.
+package operator
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
+	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
+	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/gateway/internal/workers"
+	"telecodex.dev/services/internal/rpc"
+)
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// Config is what the service shows.
+type Config struct {
+	Store   *store.Store
+	Workers *workers.Directory // nil: none are dialed
+	Mode    string             // "codex" or "default"
+	Cycles  *Cycles
+	// PollNow asks the poller for a poll at once; LastPoll is when one last
+	// succeeded, zero: never.
+	PollNow  func()
+	LastPoll func() time.Time
+	// Resolve decides about an interrupted turn.
+	Resolve func(ctx context.Context, turnID, choice string) (store.Resolved, error)
+}
+
+// Service implements gateway.v1.
+type Service struct {
+	gatewayv1.UnimplementedGatewayServiceServer
+	config Config
+}
+
+// New returns the service.
+func New(config Config) *Service { return &Service{config: config} }
+
+// GetStatus says how the gateway is.
+func (s *Service) GetStatus(ctx context.Context, _ *gatewayv1.GetStatusRequest) (*gatewayv1.GetStatusResponse, error) {
+	stats, err := s.config.Store.Stats(ctx)
+	if err != nil {
+		return nil, failure(err)
+	}
+	bot := s.config.Store.Bot()
+	r := &gatewayv1.GetStatusResponse{
+		BotId: bot.ID, BotUsername: bot.Username, OrchestratorMode: s.config.Mode, Cursor: stats.Cursor.NextOffset,
+		LastPollAt: timestamp(s.config.LastPoll()), QueuedCount: int32(stats.Queued), RunningCount: int32(stats.Running),
+		InterruptedCount: int32(stats.Interrupted), OutboxCount: int32(stats.Outbox),
+	}
+	if s.config.Workers != nil {
+		for _, w := range s.config.Workers.Workers() {
+			r.Workers = append(r.Workers, &gatewayv1.WorkerStatus{Address: w.Address, WorkerId: w.ID, JournalId: w.JournalID,
+				Reachable: w.Reachable, SlotsTotal: int32(w.SlotsTotal), SlotsUsed: int32(w.SlotsUsed), Draining: w.Draining})
+		}
+	}
+	return r, nil
+}
+
+// ListSessions pages through the sessions. A page token is the last session id
+// of the page before.
+func (s *Service) ListSessions(ctx context.Context, in *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
+	size := int(in.GetPageSize())
+	after, err := base64.RawURLEncoding.DecodeString(in.GetPageToken())
+	switch {
+	case size < 0:
+		return nil, invalid("page_size", "page_size must not be negative")
+	case err != nil:
+		return nil, invalid("page_token", "page_token is none that this service has given")
+	case size == 0:
+		size = defaultPage
+	}
+	size = min(size, maxPage)
+	// One more than asked for shows whether there is another page.
+	sessions, err := s.config.Store.ListSessions(ctx, size+1, string(after))
+	if err != nil {
+		return nil, failure(err)
+	}
+	r := &gatewayv1.ListSessionsResponse{}
+	if len(sessions) > size {
+		sessions = sessions[:size]
+		r.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(sessions[size-1].ID))
+	}
+	for _, x := range sessions {
+		r.Sessions = append(r.Sessions, &gatewayv1.Session{SessionId: x.ID, ChatId: x.ChatID, TopicId: x.TopicID, ThreadId: x.ThreadID,
+			WorkerId: x.WorkerID, OpenTurns: int32(x.OpenTurns), UpdatedAt: timestamp(x.UpdatedAt)})
+	}
+	return r, nil
+}
+
+// GetUpdateTrace follows one update through inbox, turns and outbox.
+func (s *Service) GetUpdateTrace(ctx context.Context, in *gatewayv1.GetUpdateTraceRequest) (*gatewayv1.GetUpdateTraceResponse, error) {
+	if in.GetGeneration() < 0 {
+		return nil, invalid("generation", "generation must not be negative")
+	}
+	trace, err := s.config.Store.Trace(ctx, in.GetUpdateId(), in.GetGeneration())
+	if err != nil {
+		return nil, failure(err)
+	}
+	u := trace.Update
+	r := &gatewayv1.GetUpdateTraceResponse{UpdateId: u.UpdateID, Generation: u.Generation, State: string(u.State), DropReason: u.Reason,
+		SessionId: u.SessionID, ReceivedAt: timestamp(u.ReceivedAt)}
+	for _, t := range trace.Turns {
+		r.Turns = append(r.Turns, &gatewayv1.TurnTrace{TurnId: t.ID, State: string(t.State), WorkerId: t.WorkerID, ThreadId: t.ThreadID,
+			Outcome: t.Outcome, ErrorCode: t.ErrorCode})
+	}
+	for _, o := range trace.Outbox {
+		r.Outbox = append(r.Outbox, &gatewayv1.OutboxTrace{OutboxId: o.ID, Kind: o.Kind, State: string(o.State), Attempts: int32(o.Attempts),
+			MessageId: o.SentMessageID, InDoubt: o.InDoubt})
+	}
+	return r, nil
+}
+
+// ResolveTurn decides about an interrupted turn. The first answer wins.
+func (s *Service) ResolveTurn(ctx context.Context, in *gatewayv1.ResolveTurnRequest) (*gatewayv1.ResolveTurnResponse, error) {
+	choice, ok := choices()[in.GetResolution()]
+	switch {
+	case !ok:
+		return nil, invalid("resolution", "resolution must be RESOLUTION_RESUME, RESOLUTION_RUN_AGAIN or RESOLUTION_DROP")
+	case in.GetTurnId() == "":
+		return nil, invalid("turn_id", "turn_id must not be empty")
+	}
+	resolved, err := s.config.Resolve(ctx, in.GetTurnId(), choice)
+	if err != nil {
+		return nil, failure(err)
+	}
+	r := &gatewayv1.ResolveTurnResponse{Applied: resolved.Applied}
+	for resolution, name := range choices() {
+		if name == resolved.Choice {
+			r.Resolution = resolution
+		}
+	}
+	if resolved.Next != nil {
+		r.NextTurnId = resolved.Next.ID
+	}
+	return r, nil
+}
+
+func choices() map[gatewayv1.Resolution]string {
+	return map[gatewayv1.Resolution]string{
+		gatewayv1.Resolution_RESOLUTION_RESUME:    store.Resume,
+		gatewayv1.Resolution_RESOLUTION_RUN_AGAIN: store.Again,
+		gatewayv1.Resolution_RESOLUTION_DROP:      store.Drop,
+	}
+}
+
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func invalid(field, message string) error {
+	return &rpc.Failure{Code: codes.InvalidArgument, Reason: diagnosticsv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, Field: field, Message: message}
+}
+
+// failure turns an error of the store into a status.
+func failure(err error) error {
+	var state *store.StateError
+	switch {
+	case errors.As(err, &state) && state.Have == "":
+		return &rpc.Failure{Code: codes.NotFound, Reason: diagnosticsv1.ErrorReason_ERROR_REASON_TURN_UNKNOWN, Message: state.Error()}
+	case errors.As(err, &state):
+		return &rpc.Failure{Code: codes.FailedPrecondition, Reason: diagnosticsv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, Message: state.Error()}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &rpc.Failure{Code: codes.Canceled, Message: "the call was cancelled"}
+	}
+	return &rpc.Failure{Code: codes.Internal, Message: fmt.Sprintf("the store failed: %v", err)}
+}
