@@ -98,10 +98,6 @@ func (s *Sim) settle(call *Call, status int) {
 func (s *Sim) Messages(chatID int64) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sent(chatID)
-}
-
-func (s *Sim) sent(chatID int64) []Message {
 	found := []Message{}
 	for _, m := range s.messages {
 		if chatID == 0 || m.ChatID == chatID {
@@ -115,12 +111,13 @@ func (s *Sim) sent(chatID int64) []Message {
 // all when chatID is 0, and returns all of them. When ctx ends first it returns
 // those there are, and ctx's error.
 func (s *Sim) WaitForMessages(ctx context.Context, chatID int64, count int) ([]Message, error) {
-	var found []Message
 	err := s.await(ctx, func() bool {
-		found = s.sent(chatID)
-		return len(found) >= count
+		if chatID == 0 {
+			return len(s.messages) >= count
+		}
+		return len(s.chat(chatID).sent) >= count
 	})
-	return found, err
+	return s.Messages(chatID), err
 }
 
 // Follow yields every message with a Seq above after as it is sent, until ctx
@@ -152,18 +149,18 @@ type CallFilter struct {
 	After int
 }
 
+func (f CallFilter) matches(c *Call) bool {
+	return c.Seq > f.After && (f.Method == "" || c.Method == f.Method) && (f.ChatID == 0 || c.ChatID == f.ChatID)
+}
+
 // Calls returns the calls that the filter chooses, oldest first, of the last
 // 100,000.
 func (s *Sim) Calls(f CallFilter) []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.called(f)
-}
-
-func (s *Sim) called(f CallFilter) []Call {
 	found := []Call{}
 	for _, c := range s.calls {
-		if c.Seq > f.After && (f.Method == "" || c.Method == f.Method) && (f.ChatID == 0 || c.ChatID == f.ChatID) {
+		if f.matches(c) {
 			found = append(found, *c)
 		}
 	}
@@ -171,20 +168,19 @@ func (s *Sim) called(f CallFilter) []Call {
 }
 
 // WaitForCalls waits until at least count calls that the filter chooses were
-// answered, and returns all of those. When ctx ends first it returns those there
-// are, and ctx's error.
+// answered, and returns all that it chooses. When ctx ends first it returns those
+// there are, and ctx's error.
 func (s *Sim) WaitForCalls(ctx context.Context, f CallFilter, count int) ([]Call, error) {
-	var found []Call
 	err := s.await(ctx, func() bool {
-		found = found[:0]
-		for _, c := range s.called(f) {
-			if c.Status != 0 {
-				found = append(found, c)
+		answered := 0
+		for _, c := range s.calls {
+			if c.Status != 0 && f.matches(c) {
+				answered++
 			}
 		}
-		return len(found) >= count
+		return answered >= count
 	})
-	return found, err
+	return s.Calls(f), err
 }
 
 // Actions returns the chat actions that were shown in a chat, or in all when

@@ -57,7 +57,9 @@ func TestServesUntilASignal(t *testing.T) {
 		t.Errorf("%s", body)
 	}
 	if runtime.GOOS == "windows" {
-		return // no signal can be sent to a process there; it is killed
+		child.Process.Kill() // no signal can be sent to a process there
+		child.Wait()
+		return
 	}
 	child.Process.Signal(syscall.SIGTERM)
 	if err := child.Wait(); err != nil {
