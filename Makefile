@@ -27,7 +27,8 @@ build: ## Build every program into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/ $(PROGRAMS)
 
 run: build ## Run the bot (with CHANNEL_TOKEN), or a demonstration without one. ARGS=… are its flags.
-	@exec bin/telecodex$(EXE) run $(ARGS)
+	@if [ -n "$$CHANNEL_TOKEN$$CHANNEL_TOKEN_FILE" ]; then exec bin/telecodex$(EXE) run $(ARGS); \
+	else exec bin/telecodex$(EXE) demo $(ARGS); fi
 
 test: ## Run every test that needs no account and no network. RUN=… selects by name.
 	@$(REPORT) -count=1 -timeout=10m -run='$(RUN)' $(PACKAGES)

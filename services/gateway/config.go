@@ -38,6 +38,7 @@ type Config struct {
 	// Token gives the bot token. It is a function so that no printed Config
 	// shows it.
 	Token             func() string
+	TokenFile         string        // where it was read; empty: not from a file
 	Mode              string        // "poll"
 	AckPolicy         string        // AckAlways or AckOnSuccess
 	OrchestratorMode  string        // ModeCodex or ModeDefault
@@ -182,7 +183,7 @@ func (r *rawConfig) checkToken() error {
 		if err != nil {
 			return err
 		}
-		r.token = token
+		r.token, r.TokenFile = token, r.tokenFile
 	}
 	if r.token == "" {
 		return errors.New("token must be a non-empty string")

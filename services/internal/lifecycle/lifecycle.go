@@ -23,8 +23,18 @@ const (
 	ExitInterrupted = 130
 )
 
+// Lookup reads one variable of the environment and says whether it is set, as
+// os.LookupEnv does: to be set but empty is not to be unset.
+type Lookup func(name string) (value string, set bool)
+
+// Getenv reads a variable, "" when it is not set.
+func (l Lookup) Getenv(name string) string {
+	value, _ := l(name)
+	return value
+}
+
 // Program is the body of a main function. It returns the exit status.
-type Program func(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int
+type Program func(ctx context.Context, args []string, env Lookup, stdout, stderr io.Writer) int
 
 // Main runs a program with a context that ends on the first SIGINT or SIGTERM;
 // a second signal then ends the process at once, as it would by default. It is
@@ -32,7 +42,7 @@ type Program func(ctx context.Context, args []string, getenv func(string) string
 func Main(program Program) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	release := context.AfterFunc(ctx, stop)
-	status := program(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	status := program(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	release()
 	stop()
 	os.Exit(status)

@@ -1,0 +1,86 @@
+package telecodex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc/test/bufconn"
+
+	"telecodex.dev/services/gateway"
+	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/logging"
+	"telecodex.dev/services/orchestrator"
+)
+
+// run is the bot: flags and CHANNEL_* configure the gateway, ORCHESTRATOR_* the
+// worker. A gateway that names other workers gets none of its own.
+func run(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
+	gatewayConfig, err := gateway.ParseConfig(args, gateway.Lookup(env))
+	if errors.Is(err, gateway.ErrHelp) {
+		usage(stdout)
+		return lifecycle.ExitOK
+	}
+	workerConfig, workerErr := orchestrator.ConfigFrom(nil, env.Getenv)
+	if err == nil {
+		err = workerErr
+	}
+	if err != nil {
+		if _, err := stdout.Write(gateway.InvalidConfig(err)); err != nil {
+			return lifecycle.ExitFailed
+		}
+		return lifecycle.ExitUsage
+	}
+	log, err := logging.New(stderr, gatewayConfig.LogLevel)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return lifecycle.ExitUsage
+	}
+	gatewayConfig.Stdout, gatewayConfig.Log = stdout, log.Named("gateway")
+	if gatewayConfig.OrchestratorAddrs != nil || gatewayConfig.OrchestratorMode == gateway.ModeDefault {
+		err = gateway.Run(ctx, gatewayConfig)
+	} else {
+		workerConfig.Log = log.Named("orchestrator")
+		workerConfig.ExtraMask = masks(
+			[]string{gatewayConfig.Store, gatewayConfig.CursorStatePath, gatewayConfig.TokenFile},
+			[]string{workerConfig.StateDir, workerConfig.WorkspaceDir, workerConfig.CodexHome, "."})
+		err = together(ctx, gatewayConfig, workerConfig)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Error("stopped", zap.Error(err))
+	}
+	return gateway.ExitStatus(ctx, err)
+}
+
+// inProcess is the gRPC target of the worker in the same process.
+const inProcess = "passthrough:///in-process"
+
+// together runs a gateway and its worker until the gateway has done its work
+// (--once), one of them fails, or ctx ends. The gateway outlives the worker: what
+// the worker finishes while it drains is still stored and answered.
+func together(ctx context.Context, g gateway.Config, o orchestrator.Config) error {
+	listener := bufconn.Listen(1 << 20)
+	o.Listener = listener
+	g.OrchestratorAddrs = []string{inProcess}
+	g.Dialer = func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }
+
+	workerCtx, stopWorker := context.WithCancel(ctx)
+	gatewayCtx, stopGateway := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorker()
+	worker := make(chan error, 1)
+	go func() {
+		err := orchestrator.Run(workerCtx, o)
+		stopGateway()
+		worker <- err
+	}()
+	gatewayErr := gateway.Run(gatewayCtx, g)
+	stopWorker()
+	workerErr := <-worker
+	if workerErr != nil {
+		workerErr = fmt.Errorf("worker: %w", workerErr)
+	}
+	return errors.Join(workerErr, gatewayErr)
+}
