@@ -10,12 +10,8 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"go.uber.org/goleak"
-
 	"telecodex.dev/services/internal/sqldb"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var first = fstest.MapFS{
 	"0001_notes.sql": {Data: []byte("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")},

@@ -1,0 +1,150 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(crashStore); path != "" {
+		writeUntilKilled(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	botID  = 1000000
+	chat   = int64(42)
+	worker = "worker-1"
+)
+
+var bot = store.Bot{ID: botID, Username: "telecodex_bot", Fingerprint: store.Fingerprint("1000000:token")}
+
+// began is when the tests' first update arrives.
+var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// open opens the database at path and acquires the bot.
+func open(t testing.TB, path string) (*store.DB, *store.Store) {
+	t.Helper()
+	db, err := store.Open(t.Context(), path, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := db.Acquire(t.Context(), bot, nil)
+	if err != nil {
+		t.Fatal(errors.Join(err, db.Close()))
+	}
+	return db, s
+}
+
+// desk is a store that can crash: it is closed without a word to anyone and
+// opened again.
+type desk struct {
+	*store.Store
+	t    testing.TB
+	db   *store.DB
+	path string
+}
+
+func newDesk(t testing.TB) *desk {
+	t.Helper()
+	d := &desk{t: t, path: filepath.Join(t.TempDir(), "gateway.db")}
+	d.db, d.Store = open(t, d.path)
+	t.Cleanup(func() {
+		if err := d.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func (d *desk) reopen() {
+	d.t.Helper()
+	if err := d.db.Close(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.db, d.Store = open(d.t, d.path)
+}
+
+func (d *desk) must(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// prompt is an accepted message of the test's chat.
+func prompt(id int64, text string) store.NewUpdate {
+	return store.NewUpdate{UpdateID: id, Kind: store.KindPrompt, State: store.Queued, Digest: fmt.Sprintf("digest of %d: %s", id, text),
+		SessionID: "telegram:42", ChatID: chat, MessageID: id, FromID: 7, Private: true, Text: text, Date: began}
+}
+
+func command(id int64, kind store.Kind) store.NewUpdate {
+	u := prompt(id, "/"+string(kind))
+	u.Kind = kind
+	return u
+}
+
+// ingest stores updates at a time when none of them can be stale.
+func (d *desk) ingest(updates ...store.NewUpdate) store.Ingested {
+	d.t.Helper()
+	in, err := d.Ingest(d.t.Context(), updates, began.Add(time.Second))
+	d.must(err)
+	return in
+}
+
+func key(id int64) store.Key { return store.Key{Generation: 1, UpdateID: id} }
+
+func turnID(id int64, attempt int) string { return store.TurnID(botID, key(id), attempt) }
+
+// state is where an update is.
+func (d *desk) state(id int64) store.State {
+	d.t.Helper()
+	trace, err := d.Trace(d.t.Context(), id, 0)
+	d.must(err)
+	return trace.Update.State
+}
+
+func answer(text string) []store.Message { return []store.Message{{Kind: store.Answer, Text: text, ReplyTo: 1}} }
+
+// sendAll sends every waiting message and returns their texts by chat, in the
+// order in which they were sent.
+func (d *desk) sendAll() map[int64][]string {
+	d.t.Helper()
+	ctx := d.t.Context()
+	sent := map[int64][]string{}
+	chats, err := d.PendingChats(ctx)
+	d.must(err)
+	for _, id := range chats {
+		for {
+			m, ok, err := d.NextMessage(ctx, id)
+			d.must(err)
+			if !ok {
+				break
+			}
+			d.must(d.MarkSending(ctx, m.ID))
+			_, err = d.MarkSent(ctx, m.ID, 500+m.ID, began)
+			d.must(err)
+			sent[id] = append(sent[id], m.Text)
+		}
+	}
+	return sent
+}
+
+func wantStateError(t testing.TB, err error) {
+	t.Helper()
+	var state *store.StateError
+	if !errors.As(err, &state) {
+		t.Errorf("err = %v, want a *StateError", err)
+	}
+}

@@ -1,0 +1,413 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+// ways leads update 1's turn into each state.
+var ways = []struct {
+	state string
+	steps []string
+}{
+	{"QUEUED", nil},
+	{"ASSIGNED", []string{"assign"}},
+	{"ACCEPTED", []string{"assign", "accept"}},
+	{"FINISHED", []string{"assign", "accept", "finish"}},
+	{"DELIVERED", []string{"assign", "accept", "finish", "send"}},
+	{"INTERRUPTED", []string{"assign", "accept", "interrupt"}},
+	{"DROPPED", []string{"assign", "accept", "interrupt", "drop"}},
+}
+
+// step does one thing to update 1's first turn.
+func (d *desk) step(ctx context.Context, name string) (err error) {
+	id := turnID(1, 1)
+	switch name {
+	case "assign":
+		err = d.Assign(ctx, id, worker, "journal-0")
+	case "unassign":
+		err = d.Unassign(ctx, id)
+	case "accept":
+		err = d.Accept(ctx, id, "journal-1")
+	case "thread":
+		err = d.SetThread(ctx, id, "thread-1")
+	case "finish":
+		err = d.Finish(ctx, id, store.Outcome{Name: "succeeded"}, answer("done"))
+	case "interrupt":
+		err = d.Interrupt(ctx, id, false, store.Outcome{Name: "interrupted"}, answer("what now?"))
+	case "restart":
+		_, err = d.Restart(ctx, id, answer("a new thread"))
+	case "again":
+		_, err = d.Resolve(ctx, id, store.Again, "")
+	case "drop":
+		_, err = d.Resolve(ctx, id, store.Drop, "")
+	case "acknowledge":
+		err = d.Acknowledged(ctx, id)
+	case "send":
+		d.sendAll()
+	}
+	return err
+}
+
+// TestEveryStepFromEveryState does each step in each state, twice, with a crash
+// before each: the second one changes nothing, and a refusal neither.
+func TestEveryStepFromEveryState(t *testing.T) {
+	const no = "" // refused
+	want := map[string][]string{
+		//              QUEUED      ASSIGNED      ACCEPTED      FINISHED    DELIVERED    INTERRUPTED    DROPPED
+		"assign":      {"ASSIGNED", "ASSIGNED", no, no, no, no, no},
+		"unassign":    {"QUEUED", "QUEUED", no, no, no, no, no},
+		"accept":      {no, "ACCEPTED", "ACCEPTED", no, no, no, no},
+		"thread":      {no, "ASSIGNED", "ACCEPTED", no, no, no, no},
+		"finish":      {"FINISHED", "FINISHED", "FINISHED", "FINISHED", "DELIVERED", no, no},
+		"interrupt":   {no, "INTERRUPTED", "INTERRUPTED", no, no, "INTERRUPTED", "DROPPED"},
+		"restart":     {no, "QUEUED", "QUEUED", no, no, no, no},
+		"again":       {no, no, no, no, no, "QUEUED", "DROPPED"},
+		"drop":        {no, no, no, no, no, "DROPPED", "DROPPED"},
+		"acknowledge": {no, no, no, "FINISHED", "DELIVERED", "INTERRUPTED", "DROPPED"},
+	}
+	for step, row := range want {
+		for i, way := range ways {
+			t.Run(step+" from "+way.state, func(t *testing.T) {
+				t.Parallel()
+				d := newDesk(t)
+				d.ingest(prompt(1, "hello"))
+				for _, s := range way.steps {
+					d.must(d.step(t.Context(), s))
+				}
+				if got := d.state(1); string(got) != way.state {
+					t.Fatalf("the way leads to %s", got)
+				}
+				before := d.snapshot()
+				d.reopen()
+				err := d.step(t.Context(), step)
+				if row[i] == no {
+					wantStateError(t, err)
+					if diff := cmp.Diff(before, d.snapshot()); diff != "" {
+						t.Errorf("a refusal changed\n%s", diff)
+					}
+					return
+				}
+				d.must(err)
+				if got := d.state(1); string(got) != row[i] {
+					t.Fatalf("state = %s, want %s", got, row[i])
+				}
+				once := d.snapshot()
+				d.reopen()
+				d.must(d.step(t.Context(), step))
+				if diff := cmp.Diff(once, d.snapshot()); diff != "" {
+					t.Errorf("doing it again changed\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// snapshot is everything that is stored about update 1.
+type snapshot struct {
+	Trace   store.Trace
+	Session store.Session
+	Running bool
+}
+
+func (d *desk) snapshot() (s snapshot) {
+	d.t.Helper()
+	var err error
+	s.Trace, err = d.Trace(d.t.Context(), 1, 0)
+	d.must(err)
+	s.Session, err = d.Session(d.t.Context(), "telegram:42")
+	d.must(err)
+	_, s.Running, err = d.RunningTurn(d.t.Context(), "telegram:42")
+	d.must(err)
+	if len(s.Trace.Turns) == 1 && s.Trace.Turns[0].State == store.Queued {
+		s.Trace.Turns = nil // a waiting turn may have a row or none
+	}
+	// When a session was last touched is no state.
+	s.Session.UpdatedAt = s.Session.UpdatedAt.Truncate(0)
+	s.Session.UpdatedAt = began
+	return s
+}
+
+func TestAssigningPinsTheSession(t *testing.T) {
+	d := newDesk(t)
+	d.ingest(prompt(1, "a"), prompt(2, "b"))
+	ctx := t.Context()
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	sess, err := d.Session(ctx, "telegram:42")
+	d.must(err)
+	if sess.WorkerID != worker || sess.JournalID != "j" || sess.OpenTurns != 2 {
+		t.Errorf("session = %+v", sess)
+	}
+	d.must(d.Unassign(ctx, turnID(1, 1)))
+	if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != "" || sess.JournalID != "" {
+		t.Errorf("session = %+v, %v", sess, err)
+	}
+	d.must(d.Assign(ctx, turnID(1, 1), worker, ""))
+	d.must(d.Accept(ctx, turnID(1, 1), "j1"))
+	d.must(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil))
+	wantStateError(t, d.Assign(ctx, turnID(2, 1), "worker-2", ""))
+	d.must(d.Assign(ctx, turnID(2, 1), worker, "j1"))
+	// The pin was there before this assignment, so that it stays.
+	d.must(d.Unassign(ctx, turnID(2, 1)))
+	if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != worker || sess.JournalID != "j1" {
+		t.Errorf("session = %+v, %v", sess, err)
+	}
+}
+
+func TestOnlyTheHeadOfALaneIsAssigned(t *testing.T) {
+	d := newDesk(t)
+	other := prompt(3, "c")
+	other.SessionID, other.ChatID = "telegram:43", 43
+	d.ingest(prompt(1, "a"), prompt(2, "b"), other)
+	ctx := t.Context()
+	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, ""))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, ""))
+	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, ""))
+	d.must(d.Assign(ctx, turnID(3, 1), worker, ""))
+	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
+	d.must(d.Assign(ctx, turnID(2, 1), worker, ""))
+	// The person decides while the next turn runs: the lane goes back to the
+	// older message, but not before the running one has ended.
+	next, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "go on")
+	d.must(err)
+	head, _, err := d.Head(ctx, "telegram:42")
+	d.must(err)
+	if head.ID != turnID(1, 2) || head.Prompt != "go on" || next.Next == nil || next.Next.ID != head.ID {
+		t.Errorf("head = %+v, next = %+v", head, next)
+	}
+	wantStateError(t, d.Assign(ctx, head.ID, worker, ""))
+	d.must(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "succeeded"}, nil))
+	d.must(d.Assign(ctx, head.ID, worker, ""))
+	for _, id := range []string{"", "x", "1-1-1-1", turnID(1, 9), turnID(77, 1), turnID(1, 1) + "0", "1000000-01-1-1"} {
+		wantStateError(t, d.Assign(ctx, id, worker, ""))
+	}
+}
+
+func TestThreadAndUsageBelongToTheSession(t *testing.T) {
+	d := newDesk(t)
+	d.ingest(prompt(1, "a"), prompt(2, "b"), command(3, store.KindNew), prompt(4, "c"))
+	ctx := t.Context()
+	run := func(id int64, thread string, total store.Usage) store.Usage {
+		t.Helper()
+		d.must(d.Assign(ctx, turnID(id, 1), worker, "j"))
+		d.must(d.Accept(ctx, turnID(id, 1), "j"))
+		d.must(d.SetThread(ctx, turnID(id, 1), thread))
+		d.must(d.Finish(ctx, turnID(id, 1), store.Outcome{Name: "succeeded", Usage: &total}, nil))
+		trace, err := d.Trace(ctx, id, 1)
+		d.must(err)
+		return trace.Turns[0].Usage
+	}
+	if got := run(1, "thread-1", store.Usage{InputTokens: 100, OutputTokens: 10}); got.InputTokens != 100 || got.OutputTokens != 10 {
+		t.Errorf("first turn used %+v", got)
+	}
+	if got := run(2, "thread-1", store.Usage{InputTokens: 250, OutputTokens: 15}); got.InputTokens != 150 || got.OutputTokens != 5 {
+		t.Errorf("second turn used %+v", got)
+	}
+	head, _, err := d.Head(ctx, "telegram:42")
+	d.must(err)
+	if head.Kind != store.KindNew {
+		t.Fatalf("head = %+v", head)
+	}
+	wantStateError(t, d.Assign(ctx, head.ID, worker, ""))
+	d.must(d.SettleCommand(ctx, key(3), true, nil))
+	sess, err := d.Session(ctx, "telegram:42")
+	d.must(err)
+	if diff := cmp.Diff(store.Session{ID: "telegram:42", ChatID: chat, OpenTurns: 1}, sess,
+		cmpopts.IgnoreFields(store.Session{}, "UpdatedAt")); diff != "" {
+		t.Error(diff)
+	}
+	if got := run(4, "thread-2", store.Usage{InputTokens: 30}); got.InputTokens != 30 {
+		t.Errorf("turn of the new thread used %+v", got)
+	}
+}
+
+func TestRestartQueuesTheSamePromptForANewThread(t *testing.T) {
+	d := newDesk(t)
+	d.ingest(prompt(1, "a"), prompt(2, "b"))
+	ctx := t.Context()
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
+	next, err := d.Restart(ctx, turnID(1, 1), []store.Message{{Kind: store.Notice, Text: "a new thread"}})
+	d.must(err)
+	d.reopen()
+	head, _, err := d.Head(ctx, "telegram:42")
+	d.must(err)
+	if diff := cmp.Diff(next, head); diff != "" {
+		t.Error(diff)
+	}
+	if head.ID != turnID(1, 2) || head.Prompt != "a" || head.ThreadID != "" {
+		t.Errorf("head = %+v", head)
+	}
+	sess, err := d.Session(ctx, "telegram:42")
+	d.must(err)
+	if sess.ThreadID != "" || sess.WorkerID != worker {
+		t.Errorf("session = %+v", sess)
+	}
+	if sent := d.sendAll()[chat]; len(sent) != 1 {
+		t.Errorf("sent %q", sent)
+	}
+	if got := d.state(1); got != store.Queued {
+		t.Errorf("after its notice was sent the update is %s", got)
+	}
+	d.must(d.Assign(ctx, head.ID, worker, "j"))
+	unacknowledged, err := d.Unacknowledged(ctx)
+	d.must(err)
+	if len(unacknowledged) != 1 || unacknowledged[0].ID != turnID(1, 1) {
+		t.Errorf("unacknowledged = %+v", unacknowledged)
+	}
+	d.must(d.Acknowledged(ctx, turnID(1, 1)))
+	if unacknowledged, err = d.Unacknowledged(ctx); err != nil || len(unacknowledged) != 0 {
+		t.Errorf("unacknowledged = %+v, %v", unacknowledged, err)
+	}
+}
+
+func TestInterruptWithALostDiskFreesTheSession(t *testing.T) {
+	d := newDesk(t)
+	d.ingest(prompt(1, "a"))
+	ctx := t.Context()
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
+	d.must(d.Interrupt(ctx, turnID(1, 1), true, store.Outcome{Name: "interrupted", ErrorCode: "turn-interrupted"}, nil))
+	sess, err := d.Session(ctx, "telegram:42")
+	d.must(err)
+	if sess.ThreadID != "" || sess.WorkerID != "" || sess.JournalID != "" {
+		t.Errorf("session = %+v", sess)
+	}
+	turn, ok, err := d.InterruptedTurn(ctx, "telegram:42")
+	d.must(err)
+	if !ok || turn.ID != turnID(1, 1) || turn.ThreadID != "thread-1" || turn.ErrorCode != "turn-interrupted" {
+		t.Errorf("interrupted = %+v, %v", turn, ok)
+	}
+}
+
+func TestTheFirstDecisionHolds(t *testing.T) {
+	d := newDesk(t)
+	d.ingest(prompt(1, "a"))
+	ctx := t.Context()
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
+	if _, err := d.Resolve(ctx, turnID(1, 1), "perhaps", ""); err == nil {
+		t.Error("an unknown choice was taken")
+	}
+	first, err := d.Resolve(ctx, turnID(1, 1), store.Again, "")
+	d.must(err)
+	if !first.Applied || first.Next == nil || first.Next.Prompt != "a" || first.Next.Attempt != 2 {
+		t.Errorf("first = %+v", first)
+	}
+	d.reopen()
+	second, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "")
+	d.must(err)
+	if second.Applied || second.Choice != store.Again || second.Next == nil || second.Next.ID != turnID(1, 2) {
+		t.Errorf("second = %+v", second)
+	}
+	if _, ok, err := d.InterruptedTurn(ctx, "telegram:42"); ok || err != nil {
+		t.Errorf("still interrupted: %v, %v", ok, err)
+	}
+}
+
+func TestFinishingWithAnotherOutcomeIsRefused(t *testing.T) {
+	d := newDesk(t)
+	d.ingest(prompt(1, "a"))
+	d.must(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "cancelled", ErrorMessage: "a\x00b"}, nil))
+	if got := d.state(1); got != store.Delivered {
+		t.Errorf("without messages the update is %s", got)
+	}
+	wantStateError(t, d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("x")))
+	var state *store.StateError
+	err := d.Interrupt(t.Context(), turnID(1, 1), false, store.Outcome{}, nil)
+	if !errors.As(err, &state) || state.Have != "FINISHED" {
+		t.Errorf("Interrupt() = %v", err)
+	}
+}
+
+func TestCommandsAreSettledOnce(t *testing.T) {
+	d := newDesk(t)
+	echo := command(4, store.KindEcho)
+	d.ingest(prompt(1, "a"), command(3, store.KindHelp), command(2, store.KindCancel), echo)
+	ctx := t.Context()
+	d.reopen()
+	waiting, err := d.Commands(ctx)
+	d.must(err)
+	var kinds []store.Kind
+	for _, u := range waiting {
+		kinds = append(kinds, u.Kind)
+	}
+	if diff := cmp.Diff([]store.Kind{store.KindCancel, store.KindHelp, store.KindEcho}, kinds); diff != "" {
+		t.Error(diff)
+	}
+	help := []store.Message{{Kind: store.Reply, Text: "help"}}
+	d.must(d.SettleCommand(ctx, key(3), false, help))
+	d.must(d.SettleCommand(ctx, key(3), false, help))
+	d.must(d.SettleCommand(ctx, key(2), false, nil))
+	wantStateError(t, d.SettleCommand(ctx, key(1), false, nil))
+	wantStateError(t, d.SettleCommand(ctx, key(9), false, nil))
+	if got := d.sendAll()[chat]; len(got) != 1 {
+		t.Errorf("sent %q", got)
+	}
+	if d.state(3) != store.Delivered || d.state(2) != store.Delivered {
+		t.Errorf("states %s, %s", d.state(3), d.state(2))
+	}
+	if waiting, err = d.Commands(ctx); err != nil || len(waiting) != 1 {
+		t.Errorf("commands = %v, %v", waiting, err)
+	}
+}
+
+func TestCancelMeansTheOldestOpenTurnBeforeIt(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	target := func(id int64) string {
+		t.Helper()
+		turn, ok, err := d.CancelTarget(ctx, key(id))
+		d.must(err)
+		if !ok {
+			return ""
+		}
+		return turn.ID + " " + string(turn.State)
+	}
+	d.ingest(prompt(1, "a"))
+	d.must(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)) // long after the time of the test's updates
+	in, err := d.Ingest(ctx, []store.NewUpdate{prompt(2, "b"), prompt(3, "c"), command(4, store.KindCancel), prompt(5, "d"),
+		command(6, store.KindCancel)}, time.Now().Add(time.Millisecond))
+	d.must(err)
+	if len(in.New) != 5 {
+		t.Fatalf("in = %+v", in)
+	}
+	if got := target(4); got != turnID(2, 1)+" QUEUED" {
+		t.Errorf("target = %q", got)
+	}
+	d.must(d.Assign(ctx, turnID(2, 1), worker, "j"))
+	if got := target(4); got != turnID(2, 1)+" ASSIGNED" {
+		t.Errorf("target = %q", got)
+	}
+	if _, _, err := d.CancelTarget(ctx, key(77)); err == nil {
+		t.Error("an unknown command has a target")
+	}
+	_, err = d.Ingest(ctx, []store.NewUpdate{{UpdateID: 7, Kind: store.KindCancel, State: store.Queued, Digest: "x",
+		SessionID: "telegram:43", ChatID: 43}}, time.Now().Add(time.Millisecond))
+	d.must(err)
+	if got := target(7); got != "" {
+		t.Errorf("target of another session = %q", got)
+	}
+}
+
+func TestCancelKeepsMeaningATurnThatHasEndedSince(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	d.ingest(prompt(1, "a"), prompt(2, "b"), command(3, store.KindCancel)) // received long before they end
+	for id := range int64(2) {
+		d.must(d.Finish(ctx, turnID(id+1, 1), store.Outcome{Name: "succeeded"}, nil))
+		d.reopen()
+		turn, ok, err := d.CancelTarget(ctx, key(3))
+		d.must(err)
+		if !ok || turn.ID != turnID(1, 1) || turn.State != store.Finished {
+			t.Errorf("target = %+v, %v", turn, ok)
+		}
+	}
+}

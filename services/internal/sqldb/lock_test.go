@@ -1,0 +1,87 @@
+package sqldb_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"telecodex.dev/services/internal/sqldb"
+)
+
+// lockFile names, in the environment of a child, the lock it is to hold until it
+// is killed.
+const lockFile = "TELECODEX_TEST_LOCK"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(lockFile); path != "" {
+		_, err := sqldb.TryLock(path)
+		fmt.Println(err)
+		_, _ = os.Stdin.Read(make([]byte, 1)) // for ever: nothing is written to it
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestLockHasOneHolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deeper", "x.lock")
+	lock, err := sqldb.TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqldb.TryLock(path); !errors.Is(err, sqldb.ErrLocked) {
+		t.Errorf("a second holder in the same process: %v", err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	lock, err = sqldb.TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockIsFreeOnceItsHolderIsKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	holder := exec.CommandContext(t.Context(), os.Args[0])
+	holder.Env = append(os.Environ(), lockFile+"="+path)
+	in, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "<nil>\n" {
+		t.Errorf("the holder says %q, %v", line, err)
+	}
+	if _, err := sqldb.TryLock(path); !errors.Is(err, sqldb.ErrLocked) {
+		t.Errorf("while the holder lives: %v", err)
+	}
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Wait(); err == nil {
+		t.Error("the holder ended by itself")
+	}
+	lock, err := sqldb.TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
