@@ -18,12 +18,12 @@ func TestCancelFromTheChat(t *testing.T) {
 				"Hello?": {responses.Say("Hello.")},
 			}), map[string]string{"ORCHESTRATOR_ALLOWED_SANDBOXES": strings.Join(sandboxModes, ",")})
 			api := startTelegram(t)
-			startGateway(t, w, api.url, map[string]string{"CHANNEL_CODEX_SANDBOX_MODE": mode})
+			g := startGateway(t, w, api.url, map[string]string{"CHANNEL_CODEX_SANDBOX_MODE": mode})
 
 			api.say(t, 1001, "Sleep")
 			await(t, turnTimeout, "all sleepers run", func() bool { return countExact(t, mark) == sleeperCount })
 			api.say(t, 1001, "/cancel")
-			w.mustLeaveNothing(t, mark, w.cmd.Process.Pid)
+			w.mustLeaveNothing(t, mark, w.cmd.Process.Pid, g.cmd.Process.Pid) // the gateway's environment names the worker's socket
 
 			// The chat goes on: what was cancelled is answered for, and the next message gets its answer.
 			api.say(t, 1001, "Hello?")

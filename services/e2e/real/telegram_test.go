@@ -133,7 +133,7 @@ func TestFromTelegramToCodexAndBack(t *testing.T) {
 	api := startTelegram(t)
 	startGateway(t, w, api.url, map[string]string{"CHANNEL_ALLOWED_CHAT_IDS": "1,2,3,4,5,6,7,8,9"})
 
-	// Each in a chat of its own, all at once: the sessions share the worker, never a thread or a directory.
+	// Each in a chat of its own and several at a time: the sessions share the worker, never a thread or a directory.
 	for chat, c := range map[int64]struct {
 		name string
 		run  func(t *testing.T, chat int64)
@@ -167,7 +167,8 @@ func TestFromTelegramToCodexAndBack(t *testing.T) {
 			}
 		}},
 		6: {"an answer of 5 MB", func(t *testing.T, chat int64) {
-			got := api.askIn(t, chat, 0, "Big")
+			api.askIn(t, chat, 0, "Big") // the beginning, and where the rest is
+			got := api.heard(t, chat, 2)[1]
 			if got.Document == nil || !strings.HasSuffix(got.Document.Name, ".md") {
 				t.Fatalf("no .md document: %.200q", got.Text)
 			}
