@@ -131,8 +131,8 @@ func TestClosingAtOnceLeavesATurnThatCanBeAttached(t *testing.T) {
 // A turn goes on at full speed while a client does not read.
 func TestSlowReaderDoesNotHoldTheTurnUp(t *testing.T) {
 	t.Parallel()
-	const events = 20_000
-	request := underTest.request(t, "flood", fmt.Sprintf("FAKE_CODEX_EVENTS=%d", events), "FAKE_CODEX_BYTES=1024")
+	const events = 5_000
+	request := underTest.request(t, "flood", fmt.Sprintf("FAKE_CODEX_EVENTS=%d", events), "FAKE_CODEX_BYTES=4096")
 	slow := underTest.run(t, request)
 	turn := underTest.ended(t, request.GetTurnId())
 	if turn.GetState() != orchestratorv1.TurnState_TURN_STATE_SUCCEEDED {

@@ -20,7 +20,6 @@ const (
 	xsync      = "golang.org/x/sync/"
 	xsys       = "golang.org/x/sys/"
 	xterm      = "golang.org/x/term"
-	xtime      = "golang.org/x/time/"
 )
 
 // Packages that every service may use, by their paths within the module.
@@ -47,12 +46,13 @@ func allowed() map[string][]string {
 
 		// The worker: proctree and journal at the bottom, the gRPC edge on top.
 		o + "proctree": {xsys},
+		o + "statedir": {uuid, xsys},
 		o + "codex":    {gen, protobuf, uuid, o + "proctree"},
-		o + "journal":  {gen, protobuf, uuid, zap, sqldb},
-		o + "turn":     {gen, protobuf, uuid, zap, o + "codex", o + "journal"},
-		o + "server":   {gen, protobuf, grpc, uuid, zap, rpc, o + "codex", o + "journal", o + "turn"},
-		"orchestrator": {gen, grpc, uuid, zap, prometheus, lifecycle, logging, metrics, rpc, sqldb,
-			o + "codex", o + "journal", o + "proctree", o + "server", o + "turn"},
+		o + "journal":  {gen, protobuf, uuid, sqldb},
+		o + "turn":     {gen, protobuf, zap, o + "codex", o + "journal"},
+		o + "server":   {gen, protobuf, grpc, uuid, rpc, sqldb, o + "codex", o + "journal", o + "turn"},
+		"orchestrator": {gen, uuid, zap, prometheus, lifecycle, logging, metrics, rpc,
+			o + "codex", o + "journal", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator": {"orchestrator", lifecycle},
 
 		// The gateway: pure packages and clients at the bottom, the edges above.
@@ -61,19 +61,19 @@ func allowed() map[string][]string {
 		g + "lane":      {},
 		g + "render":    {gen},
 		g + "store":     {uuid, zap, sqldb},
-		g + "cycle":     {gen, protobuf, zap, g + "store"},
+		g + "cycle":     {gen, protobuf, g + "store"},
 		g + "workers":   {gen, grpc, zap, lifecycle, rpc},
-		g + "delivery":  {zap, xtime, g + "botapi", g + "cycle", g + "render", g + "store"},
+		g + "delivery":  {zap, lifecycle, g + "admission", g + "botapi", g + "cycle", g + "store"},
 		g + "poller":    {zap, g + "admission", g + "botapi", g + "cycle", g + "store"},
-		g + "dispatch": {gen, protobuf, grpc, zap, lifecycle, rpc,
-			g + "admission", g + "botapi", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
-		g + "operator": {gen, protobuf, grpc, zap, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, grpc, uuid, zap, prometheus, lifecycle, logging, metrics, rpc, sqldb,
+		g + "dispatch": {gen, protobuf, grpc, zap, xsync, lifecycle, rpc,
+			g + "admission", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
+		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
+		"gateway": {gen, protobuf, zap, prometheus, lifecycle, logging, metrics, rpc,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 
-		// Both in one process.
-		"telecodex": {gen, grpc, zap, xterm, lifecycle, logging, metrics, rpc, "gateway", "orchestrator",
+		// Both in one process; bufconn is the connection between them.
+		"telecodex": {grpc + "/test/bufconn", zap, xterm, lifecycle, logging, "gateway", "orchestrator",
 			"internal/codexsim", "internal/telegramsim"},
 		"telecodex/cmd/telecodex": {"telecodex", "orchestrator", lifecycle},
 

@@ -50,6 +50,13 @@ func packages(t *testing.T) []listed {
 			byPath[p.ImportPath] = p
 		}
 	}
+	for path, p := range byPath {
+		for _, imports := range []*[]string{&p.Imports, &p.TestImports, &p.XTestImports} {
+			slices.Sort(*imports)
+			*imports = slices.Compact(*imports)
+		}
+		byPath[path] = p
+	}
 	return slices.SortedFunc(maps.Values(byPath), func(a, b listed) int { return strings.Compare(a.ImportPath, b.ImportPath) })
 }
 
