@@ -23,8 +23,8 @@ const patience = 10 * time.Second
 //
 // The race detector is on wherever it works. It needs a C compiler; with CI=true
 // a missing one is a failure, else it is said.
-func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	ci := getenv("CI") == "true"
+func Run(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
+	ci := env.Getenv("CI") == "true"
 	race, why := raceDetector(ctx)
 	if !race && ci {
 		fmt.Fprintf(stderr, "testreport: with CI=true the race detector is required: %s\n", why)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"telecodex.dev/services/internal/lifecycle"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -154,12 +156,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// environment is a getenv that knows CI alone.
-func environment(ci string) func(string) string {
-	return func(name string) string {
-		if name == "CI" {
-			return ci
-		}
-		return ""
-	}
+// environment knows CI alone.
+func environment(ci string) lifecycle.Lookup {
+	return func(name string) (string, bool) { return ci, name == "CI" }
 }
