@@ -63,12 +63,12 @@ func TestReplayFromEverySequenceEqualsTheOriginal(t *testing.T) {
 
 func TestStreamsAttachedWhileTheTurnRunsSeeTheSame(t *testing.T) {
 	w := start(t)
-	r := request("t1", "flood", "FAKE_CODEX_EVENTS=20000")
+	r := request("t1", "flood", "FAKE_CODEX_EVENTS=4000")
 	first := w.run(r)
 	if _, err := first.accepted(); err != nil {
 		t.Fatal(err)
 	}
-	const streams = 6
+	const streams = 4
 	var all [streams][]*orchestratorv1.TurnEvent
 	var group sync.WaitGroup
 	for i := range streams {
@@ -98,7 +98,7 @@ func TestStreamsAttachedWhileTheTurnRunsSeeTheSame(t *testing.T) {
 
 func TestSlowAndClosedStreamsDoNotHoldTheTurnUp(t *testing.T) {
 	w := start(t)
-	stuck := w.run(request("t1", "flood", "FAKE_CODEX_EVENTS=30000"))
+	stuck := w.run(request("t1", "flood", "FAKE_CODEX_EVENTS=12000"))
 	if _, err := stuck.accepted(); err != nil { // and reads no further
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestSlowAndClosedStreamsDoNotHoldTheTurnUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.checkEvents("t1", 0, events)
-	if len(events) < 30000 {
+	if len(events) < 12000 {
 		t.Errorf("%d events", len(events))
 	}
 }

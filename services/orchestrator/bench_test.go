@@ -1,0 +1,187 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/orchestrator"
+)
+
+// benchEvents is how many events a relay benchmark moves in all.
+const benchEvents = 200_000
+
+// BenchmarkRelay is the rate of events from Codex's stdout to a client's receive,
+// journal and all, next to a bare gRPC stream of the same messages.
+func BenchmarkRelay(b *testing.B) {
+	for _, turns := range []int{1, 64} {
+		b.Run(fmt.Sprintf("turns=%d", turns), func(b *testing.B) {
+			var relayed, bare time.Duration
+			for b.Loop() {
+				w := start(b, func(c *orchestrator.Config) { c.MaxTurns = turns })
+				took, sample := relay(b, w, turns)
+				relayed += took
+				w.stop()
+				bare += bareStream(b, sample)
+			}
+			n := float64(b.N) * benchEvents
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(n/relayed.Seconds(), "events/s")
+			b.ReportMetric(n/bare.Seconds(), "bare-events/s")
+			b.ReportMetric(bare.Seconds()/relayed.Seconds(), "ratio")
+		})
+	}
+}
+
+// relay runs turns at once and returns how long that took, and one of the events.
+func relay(b *testing.B, w *worker, turns int) (took time.Duration, sample *orchestratorv1.TurnEvent) {
+	each := benchEvents / turns
+	streams := make([]*eventStream, turns)
+	var group sync.WaitGroup
+	began := time.Now()
+	for i := range streams {
+		streams[i] = w.run(request(fmt.Sprintf("t%d", i), "flood", "FAKE_CODEX_BYTES=256", "FAKE_CODEX_EVENTS="+strconv.Itoa(each)))
+		group.Go(func() {
+			count := 0
+			for {
+				_, event, err := streams[i].recv()
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					b.Error(err)
+					break
+				}
+				count++
+				if i == 0 && event.GetItemCompleted() != nil {
+					sample = event
+				}
+			}
+			if count < each {
+				b.Errorf("%d of %d events", count, each)
+			}
+		})
+	}
+	group.Wait()
+	return time.Since(began), sample
+}
+
+// bare is a server that sends one event over and over.
+type bare struct {
+	orchestratorv1.UnimplementedOrchestratorServiceServer
+	event *orchestratorv1.TurnEvent
+}
+
+func (s bare) RunTurn(_ *orchestratorv1.RunTurnRequest, stream grpc.ServerStreamingServer[orchestratorv1.RunTurnResponse]) error {
+	response := &orchestratorv1.RunTurnResponse{Payload: &orchestratorv1.RunTurnResponse_Event{Event: s.event}}
+	for range benchEvents {
+		if err := stream.Send(response); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func bareStream(b *testing.B, event *orchestratorv1.TurnEvent) time.Duration {
+	lis, err := rpc.Listen(b.Context(), "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := rpc.NewServer(zap.NewNop())
+	orchestratorv1.RegisterOrchestratorServiceServer(server, bare{event: event})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, lis, time.Second) }()
+	conn, err := rpc.Dial(lis.Addr().String(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		if err := errors.Join(<-done, conn.Close()); err != nil {
+			b.Error(err)
+		}
+	}()
+	began := time.Now()
+	stream, err := orchestratorv1.NewOrchestratorServiceClient(conn).RunTurn(b.Context(), &orchestratorv1.RunTurnRequest{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for {
+		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
+			return time.Since(began)
+		} else if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDelay is the time from Codex's write of an event to a client's
+// receive, at 100 events a second, next to what the disk takes for one fsync.
+func BenchmarkDelay(b *testing.B) {
+	var delays, syncs []time.Duration
+	for b.Loop() {
+		w := start(b)
+		stream := w.run(request("t1", "paced", "FAKE_CODEX_EVENTS=500", "FAKE_CODEX_RATE=100"))
+		for {
+			_, event, err := stream.recv()
+			now := time.Now()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			if written, err := strconv.ParseInt(event.GetText(), 10, 64); err == nil {
+				delays = append(delays, now.Sub(time.Unix(0, written)))
+			}
+		}
+		w.stop()
+		syncs = append(syncs, fsyncs(b)...)
+	}
+	b.ReportMetric(0, "ns/op")
+	report := func(d []time.Duration, hundredths int, unit string) {
+		slices.Sort(d)
+		b.ReportMetric(float64(d[len(d)*hundredths/100].Microseconds()), unit)
+	}
+	report(delays, 50, "p50-µs")
+	report(delays, 99, "p99-µs")
+	report(syncs, 50, "fsync-p50-µs")
+}
+
+// fsyncs measures the disk: a page is written, then synced, at the same pace.
+func fsyncs(b *testing.B) (took []time.Duration) {
+	file, err := os.Create(filepath.Join(b.TempDir(), "sync"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	page := make([]byte, 4096)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for range 200 {
+		<-ticker.C
+		began := time.Now()
+		if _, err := file.Write(page); err != nil {
+			b.Fatal(err)
+		}
+		if err := file.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	return took
+}

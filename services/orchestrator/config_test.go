@@ -1,0 +1,131 @@
+package orchestrator_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"telecodex.dev/services/orchestrator"
+)
+
+func configFrom(env map[string]string, args ...string) (orchestrator.Config, error) {
+	return orchestrator.ConfigFrom(args, func(name string) string { return env[name] })
+}
+
+func TestConfigDefaults(t *testing.T) {
+	c, err := configFrom(map[string]string{"HOME": "/home/me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ListenAddr != "127.0.0.1:7450" || c.MetricsAddr != "127.0.0.1:9450" || c.CodexBin != "codex" || c.CodexHome != "/home/me/.codex" ||
+		c.StateDir != ".orchestrator" || c.IdleTimeout != 600*time.Second || c.Drain != 30*time.Second || c.MaxTurns != 16 ||
+		!slices.Equal(c.AllowedSandboxes, []string{"read-only", "workspace-write"}) || c.TurnTimeout != 1800*time.Second || c.LogLevel != "info" {
+		t.Errorf("config = %+v", c)
+	}
+}
+
+func TestConfigTakesFlagOverEnvironmentOverDefault(t *testing.T) {
+	env := map[string]string{"ORCHESTRATOR_MAX_TURNS": "3", "ORCHESTRATOR_DRAIN_S": "1.5", "ORCHESTRATOR_CODEX_ENV": "KEY,A=b,MISSING", "KEY": "secret"}
+	c, err := configFrom(env, "--max-turns", "4", "--metrics-addr=", "--workspace-roots", "/a, /b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.MaxTurns != 4 || c.Drain != 1500*time.Millisecond || c.MetricsAddr != "" || !slices.Equal(c.WorkspaceRoots, []string{"/a", "/b"}) ||
+		len(c.CodexEnv) != 2 || c.CodexEnv["KEY"] != "secret" || c.CodexEnv["A"] != "b" {
+		t.Errorf("config = %+v", c)
+	}
+}
+
+func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"--nonsense 1", "unknown argument: --nonsense"},
+		{"stray", "unknown argument: stray"},
+		{"--max-turns", "missing value for --max-turns"},
+		{"--max-turns 0", "ORCHESTRATOR_MAX_TURNS"},
+		{"--max-turns many", "ORCHESTRATOR_MAX_TURNS"},
+		{"--idle-timeout-s 0", "ORCHESTRATOR_IDLE_TIMEOUT_S"},
+		{"--idle-timeout-s NaN", "ORCHESTRATOR_IDLE_TIMEOUT_S"},
+		{"--turn-timeout-s -1", "ORCHESTRATOR_TURN_TIMEOUT_S"},
+		{"--drain-s 1e99", "ORCHESTRATOR_DRAIN_S"},
+		{"--allowed-sandboxes none", "ORCHESTRATOR_ALLOWED_SANDBOXES"},
+		{"--allowed-sandboxes read-only,,", "ORCHESTRATOR_ALLOWED_SANDBOXES"},
+		{"--allowed-sandboxes=", "ORCHESTRATOR_ALLOWED_SANDBOXES"},
+		{"--codex-bin=", "ORCHESTRATOR_CODEX_BIN"},
+		{"--codex-env A-B=1", "ORCHESTRATOR_CODEX_ENV"},
+		{"--insecure maybe", "ORCHESTRATOR_INSECURE"},
+		{"--log-level loud", "ORCHESTRATOR_LOG_LEVEL"},
+		{"--listen-addr nowhere", "nowhere"},
+		{"--listen-addr 0.0.0.0:7450", "ORCHESTRATOR_INSECURE"},
+		{"--metrics-addr :9450", "ORCHESTRATOR_INSECURE"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			_, err := configFrom(nil, strings.Fields(tt.args)...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("err = %v", err)
+			}
+		})
+	}
+	if _, err := configFrom(nil, "--listen-addr", "0.0.0.0:7450", "--insecure", "true"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProgramReportsABadConfiguration(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	status := orchestrator.Main(context.Background(), []string{"--max-turns", "x"}, func(string) (string, bool) { return "", false }, &stdout, &stderr)
+	var report map[string]string
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil || strings.Count(stdout.String(), "\n") != 1 {
+		t.Fatalf("stdout = %q, %v", stdout.String(), err)
+	}
+	if status != 2 || report["status"] != "failed" || report["reason"] != "invalid-config" || !strings.Contains(report["error"], "MAX_TURNS") || stderr.Len() > 0 {
+		t.Errorf("status %d, report %v, stderr %q", status, report, stderr.String())
+	}
+}
+
+func TestProgramExplainsItself(t *testing.T) {
+	var stdout bytes.Buffer
+	status := orchestrator.Main(context.Background(), []string{"--help"}, func(string) (string, bool) { return "", false }, &stdout, &stdout)
+	if status != 0 || !strings.Contains(stdout.String(), "--listen-addr, ORCHESTRATOR_LISTEN_ADDR") {
+		t.Errorf("status %d, %q", status, stdout.String())
+	}
+}
+
+func TestProgramServesUntilItIsAskedToStop(t *testing.T) {
+	config := testConfig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	logs := &buffer{}
+	done := make(chan int, 1)
+	args := []string{"--listen-addr", "127.0.0.1:0", "--metrics-addr", "off", "--state-dir", config.StateDir, "--codex-bin", fakecodex}
+	go func() { done <- orchestrator.Main(ctx, args, func(string) (string, bool) { return "", false }, logs, logs) }()
+	eventually(t, "it serves", func() bool { return strings.Contains(logs.String(), `"serving"`) })
+	cancel()
+	if status := <-done; status != 0 || !strings.Contains(logs.String(), `"stopped"`) {
+		t.Errorf("status %d, %s", status, logs.String())
+	}
+}
+
+func TestCheckFindsWhatIsWrong(t *testing.T) {
+	config := testConfig(t)
+	for _, finding := range orchestrator.Check(t.Context(), config) {
+		if finding.Verdict != orchestrator.Pass {
+			t.Errorf("sound configuration: %+v", finding)
+		}
+	}
+	config.CodexBin = "codex-that-nobody-has"
+	config.AllowedSandboxes = []string{"danger-full-access"}
+	verdicts := map[string]orchestrator.Verdict{}
+	for _, finding := range orchestrator.Check(t.Context(), config) {
+		verdicts[finding.Name] = finding.Verdict
+	}
+	if verdicts["codex"] != orchestrator.Fail || verdicts["sandbox"] != orchestrator.Warn || verdicts["state directory"] != orchestrator.Pass {
+		t.Errorf("verdicts = %v", verdicts)
+	}
+	w := start(t)
+	if first := orchestrator.Check(t.Context(), w.config)[0]; first.Verdict != orchestrator.Warn {
+		t.Errorf("state directory in use: %+v", first)
+	}
+}
