@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -163,8 +165,26 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	}
 	var config net.ListenConfig
 	lis, err := config.Listen(ctx, network, address)
+	if err != nil && network == "unix" && abandoned(ctx, address) && os.Remove(address) == nil {
+		lis, err = config.Listen(ctx, network, address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	return lis, nil
+}
+
+// abandoned says whether nobody listens on a socket that exists: a process that
+// was killed leaves its socket behind, and must be able to start again.
+// Windows does not say that such a connection was refused: there it stays.
+func abandoned(ctx context.Context, path string) bool {
+	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", path)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }

@@ -3,6 +3,9 @@ package rpc_test
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -170,5 +173,39 @@ func TestServeOverUnixSocket(t *testing.T) {
 	cancel()
 	if err := errors.Join(<-done, conn.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestListenTakesOverAnAbandonedSocketOnly(t *testing.T) {
+	path := t.TempDir() + "/s"
+	killed, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rpc.Listen(t.Context(), "unix://"+path); err == nil {
+		t.Fatal("a socket was taken from the one who listens on it")
+	}
+	killed.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := killed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" {
+		lis, err := rpc.Listen(t.Context(), "unix://"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lis.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	file := t.TempDir() + "/no-socket"
+	if err := os.WriteFile(file, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rpc.Listen(t.Context(), "unix://"+file); err == nil {
+		t.Error("a file that is no socket was replaced")
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "kept" {
+		t.Errorf("the file holds %q, %v", text, err)
 	}
 }
