@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -75,18 +76,9 @@ type Config struct {
 	Listener net.Listener // of the operator API; nil: at ListenAddr
 }
 
-// Lookup reads one variable of an environment and says whether it is set, as
-// os.LookupEnv does: a variable that is set but empty is not one that is unset.
-type Lookup func(name string) (value string, set bool)
-
-// LookupOf makes a Lookup of a function that cannot tell empty from unset: every
-// empty variable counts as unset.
-func LookupOf(getenv func(string) string) Lookup {
-	return func(name string) (string, bool) {
-		value := getenv(name)
-		return value, value != ""
-	}
-}
+// Lookup reads the environment: a variable that is set but empty is not one that
+// is unset.
+type Lookup = lifecycle.Lookup
 
 // ErrHelp is returned when the arguments ask for help.
 var ErrHelp = errors.New("help requested")

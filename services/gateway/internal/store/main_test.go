@@ -115,7 +115,9 @@ func (d *desk) state(id int64) store.State {
 	return trace.Update.State
 }
 
-func answer(text string) []store.Message { return []store.Message{{Kind: store.Answer, Text: text, ReplyTo: 1}} }
+func answer(text string) []store.Message {
+	return []store.Message{{Kind: store.Answer, Text: text, ReplyTo: 1}}
+}
 
 // sendAll sends every waiting message and returns their texts by chat, in the
 // order in which they were sent.

@@ -68,12 +68,3 @@ func (q *tx) drop(t Turn) error {
 	return q.exec(`UPDATE updates SET reason = 'dropped by decision' WHERE bot_id = $1 AND update_id = $2 AND generation = $3`,
 		q.bot, t.Key.UpdateID, t.Key.Generation)
 }
-
-// Turn is the turn of an id; false when it is not stored.
-func (s *Store) Turn(ctx context.Context, turnID string) (t Turn, ok bool, err error) {
-	err = s.read(ctx, func(q *tx) error {
-		t, ok, err = found(q, readTurn, turnQuery+`WHERE t.turn_id = $1 AND t.bot_id = $2`, turnID, q.bot)
-		return err
-	})
-	return t, ok, err
-}

@@ -108,6 +108,15 @@ func (q *tx) setUpdate(key Key, kind Kind, state State) error {
 		q.bot, key.UpdateID, key.Generation, state, workOf(kind, state), settled)
 }
 
+// Turn is the turn of an id; false when it is not stored.
+func (s *Store) Turn(ctx context.Context, turnID string) (t Turn, ok bool, err error) {
+	err = s.read(ctx, func(q *tx) error {
+		t, ok, err = found(q, readTurn, turnQuery+`WHERE t.turn_id = $1 AND t.bot_id = $2`, turnID, q.bot)
+		return err
+	})
+	return t, ok, err
+}
+
 // OpenSessions are the sessions with work in their lane.
 func (s *Store) OpenSessions(ctx context.Context) (ids []string, err error) {
 	err = s.read(ctx, func(q *tx) error {
