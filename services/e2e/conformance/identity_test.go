@@ -47,7 +47,7 @@ func TestSameInputAttaches(t *testing.T) {
 	request := underTest.request(t, "")
 	original := underTest.run(t, request).rest()
 	again := proto.CloneOf(request)
-	again.Env["ANOTHER"] = "value"
+	again.Env = map[string]string{"ANOTHER": "value"}
 	again.Extensions = extensions(t, map[string]any{sandboxMode: "read-only"})
 	again.ExpectedJournalId = underTest.state(t).GetJournalId()
 	f := underTest.run(t, again)

@@ -135,7 +135,11 @@ func (r *reader) unfinished(pkg string) string {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		text.WriteString(r.open[pkg][name].String())
+		for line := range strings.Lines(r.open[pkg][name].String()) {
+			if !strings.HasPrefix(line, "=== ") { // RUN, PAUSE, CONT
+				text.WriteString(line)
+			}
+		}
 	}
 	return text.String()
 }

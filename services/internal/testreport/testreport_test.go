@@ -70,7 +70,8 @@ func TestRead(t *testing.T) {
 		},
 		{
 			name: "a package that dies shows what its open tests said",
-			stream: `{"Action":"output","Package":"p","Test":"TestA","Output":"panic: test timed out\n"}
+			stream: `{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"panic: test timed out\n"}
 {"Action":"output","Package":"p","Output":"FAIL\tp\t1s\n"}
 {"Action":"fail","Package":"p","Elapsed":1}
 `,
