@@ -16,7 +16,7 @@ func shimCapabilities() []uintptr { return []uintptr{unix.CAP_SYS_ADMIN, unix.CA
 // what the bubblewrap of Codex's sandbox makes. It gives uid 0 nothing new, who owns the system's files and can make them setuid.
 //
 // no_new_privs stays off. It would keep a setuid or profile-bound bubblewrap from working, and adds nothing: with the bounding set
-// empty no exec gains a capability, and in a user namespace uid 0 is not even mapped.
+// empty no exec gains a capability, and in a worker's user namespace no other uid than its own is even mapped.
 func dropCapabilities() error {
 	stays := func(int) bool { return false }
 	if os.Geteuid() == 0 {

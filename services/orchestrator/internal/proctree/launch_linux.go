@@ -31,7 +31,6 @@ type instructions struct {
 	Args, Env  [][]byte
 	Mask, Keep [][]byte
 	Namespaces bool
-	Proc       bool
 	Mark       mark
 	Cgroup     []byte
 }
@@ -73,7 +72,7 @@ func (p *platform) launch(ins instructions, stdio endpoints) (*contained, error)
 	if err := p.identify(c); err != nil {
 		return nil, &SpawnError{Kind: Refused, Err: err}
 	}
-	ins.Namespaces, ins.Proc, ins.Mark, ins.Cgroup = p.way.namespaces, p.way.proc, c.mark, []byte(c.cgroup)
+	ins.Namespaces, ins.Mark, ins.Cgroup = p.way.namespaces, c.mark, []byte(c.cgroup)
 	err := p.startShim(c, stdio)
 	if err != nil {
 		c.forget()
@@ -183,22 +182,25 @@ func (c *contained) wait() Exit {
 	if c.overdue != nil {
 		c.overdue.Stop()
 	}
-	exit := Exit{Code: -1, Err: err}
 	var last report
-	if decoded := c.reports.Decode(&last); decoded == nil && last.Ended {
-		exit = exitOf(last.Status)
-	} else if err == nil {
-		if exit = exitOf(state.Sys().(syscall.WaitStatus)); exit.Signal == "" {
-			exit = Exit{Code: -1, Err: errShimLost}
-		}
-	}
+	reported := c.reports.Decode(&last) == nil && last.Ended
 	_ = c.control.Close()
 	_ = c.status.Close()
-	if c.mark != 0 {
+	if c.mark != 0 && !reported {
 		purge(c.mark, c.cgroup, forever)
 	}
 	c.forget()
-	return exit
+	if reported {
+		return exitOf(last.Status)
+	}
+	if err != nil {
+		return Exit{Code: -1, Err: err}
+	}
+	// Whoever kills the shim, kill or the kernel short of memory, kills the child by it.
+	if exit := exitOf(state.Sys().(syscall.WaitStatus)); exit.Signal != "" {
+		return exit
+	}
+	return Exit{Code: -1, Err: errShimLost}
 }
 
 // forget gives up what identify made.
@@ -209,13 +211,6 @@ func (c *contained) forget() {
 	if c.note != nil {
 		c.note.remove()
 	}
-}
-
-func exitOf(status syscall.WaitStatus) Exit {
-	if status.Signaled() {
-		return Exit{Code: -1, Signal: unix.SignalName(status.Signal())}
-	}
-	return Exit{Code: status.ExitStatus()}
 }
 
 // widen lets the child run ahead of a slow reader; a refusal leaves the usual 64 KiB.

@@ -75,22 +75,30 @@ var forever time.Time
 // purge kills every process that wears m or is in cgroup, except the caller. It returns true when at most zombies are left, false
 // at the deadline. What the caller may not kill is left alone.
 func purge(m mark, cgroup string, deadline time.Time) bool {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		left := sweep(m)
-		if cgroup != "" {
-			left = killCgroup(cgroup) || left
-		}
-		if !left {
-			return true
+	pause := time.Millisecond
+	// Twice, since a process that forks and exits while one scan runs can escape it.
+	for clean := 0; clean < 2; clean++ {
+		if strike(m, cgroup) {
+			clean = -1
 		}
 		if !deadline.Equal(forever) && time.Now().After(deadline) {
 			return false
 		}
 		time.Sleep(pause)
+		pause = min(2*pause, 50*time.Millisecond)
 	}
+	return true
 }
 
-// sweep kills once what it finds, and tells whether there was anything.
+// strike kills once what it finds, and tells whether there was anything.
+func strike(m mark, cgroup string) (found bool) {
+	if cgroup != "" {
+		found = killCgroup(cgroup)
+	}
+	return sweep(m) || found
+}
+
+// sweep kills every process that wears m now, except the caller.
 func sweep(m mark) (found bool) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

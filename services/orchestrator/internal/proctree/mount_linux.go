@@ -13,17 +13,16 @@ import (
 )
 
 // enterMounts arranges the mount namespace this process is the first in.
-func enterMounts(proc bool, mask, keep []string) error {
+func enterMounts(mask, keep []string) error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
 	if err := cover(mask, keep); err != nil {
 		return err
 	}
-	if !proc {
-		return nil
-	}
-	// The old one shows, and lets one read the environment of, every process of the worker's namespace.
+	// The old one shows, and lets one read the environment of, every process of the worker's namespace, and its numbers are not those
+	// of this one: with it bubblewrap writes the ID maps of the wrong process and hangs. A container runtime that hides parts of /proc
+	// makes the kernel refuse a fresh one in a user namespace; then namespaces are not the way.
 	return mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 

@@ -19,9 +19,6 @@ type way struct {
 	namespaces bool
 	// user: with a user namespace around them, for a worker that may not make the others itself.
 	user bool
-	// proc: with a fresh /proc. Container runtimes that hide parts of /proc make the kernel refuse one in a user namespace; the
-	// old one then stays, in which a process of an inner user namespace may read no secrets of an outer one.
-	proc bool
 	// cgroups is the directory beneath which each child gets a cgroup; empty: none.
 	cgroups string
 }
@@ -61,11 +58,9 @@ func ways(mode Mode) []way {
 	var list []way
 	if mode == Auto || mode == Namespace {
 		if os.Geteuid() == 0 {
-			list = append(list, way{name: "namespace", namespaces: true, proc: true})
+			list = append(list, way{name: "namespace", namespaces: true})
 		}
-		list = append(list,
-			way{name: "namespace", namespaces: true, user: true, proc: true},
-			way{name: "namespace", namespaces: true, user: true})
+		list = append(list, way{name: "namespace", namespaces: true, user: true})
 	}
 	if mode == Auto || mode == Cgroup {
 		if base, err := cgroupBase(); err == nil {

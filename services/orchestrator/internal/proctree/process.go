@@ -36,7 +36,8 @@ type Process struct {
 type Exit struct {
 	// Code is the exit status, 0 to 255 on Unix; -1 when a signal ended the child or its end could not be observed.
 	Code int
-	// Signal is the name of the signal that ended the child ("SIGKILL"), else empty. Always empty on Windows.
+	// Signal is the name of the signal that ended the child ("SIGKILL"), else empty. On Windows
+	// it stands for Kill alone.
 	Signal string
 	// Err is set when the end could not be observed; Code is then -1.
 	Err error

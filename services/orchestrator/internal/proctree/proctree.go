@@ -37,6 +37,9 @@ type Supervisor struct {
 	closed  bool
 	running map[*Process]struct{}
 	starts  sync.WaitGroup // Starts under way; Close waits for them
+
+	shut    sync.Once
+	shutErr error
 }
 
 // New probes what containment works here, and kills what an earlier worker with the same StateDir left behind. It fails when a
@@ -136,7 +139,8 @@ func (s *Supervisor) Close() error {
 	for _, process := range left {
 		<-process.done
 	}
-	return s.platform.close()
+	s.shut.Do(func() { s.shutErr = s.platform.close() })
+	return s.shutErr
 }
 
 // endpoints are three pipe ends: a child's standard streams, or the supervisor's side of them.

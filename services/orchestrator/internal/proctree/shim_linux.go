@@ -38,11 +38,12 @@ func Main() {
 	if len(os.Args) == 0 {
 		return
 	}
+	// Not os.Exit: nothing of the program is to happen at this exit, and a race detector's second of waiting would come with every child.
 	switch os.Args[0] {
 	case shimName:
-		os.Exit(runShim())
+		syscall.Exit(runShim())
 	case probeName:
-		os.Exit(0)
+		syscall.Exit(0)
 	}
 }
 
@@ -77,8 +78,7 @@ func runShim() int {
 	go s.watch(control)
 	ended := report{Ended: true, Status: s.reap()}
 	if s.Mark != 0 {
-		purge(s.Mark, string(s.Cgroup), forever)
-		reapZombies()
+		s.endDescendants()
 	}
 	_ = s.reports.Encode(ended)
 	return 0 // in a namespace, this is what kills the descendants
@@ -108,7 +108,7 @@ func (s *shim) spawn() *report {
 // contain makes this process what the program's init must be.
 func (s *shim) contain() error {
 	if s.Namespaces {
-		if err := enterMounts(s.Proc, text(s.Mask), text(s.Keep)); err != nil {
+		if err := enterMounts(text(s.Mask), text(s.Keep)); err != nil {
 			return err
 		}
 	} else {
@@ -166,21 +166,6 @@ func (s *shim) fork() error {
 	return nil
 }
 
-// execKind reads the errno of execve. For a missing interpreter it is the same as for a missing program.
-func execKind(path string, errno syscall.Errno) SpawnKind {
-	switch errno {
-	case unix.ENOENT, unix.ENOTDIR:
-		if _, err := os.Stat(path); err == nil {
-			return NotExecutable
-		}
-		return NotFound
-	case unix.EACCES, unix.ENOEXEC, unix.EISDIR, unix.ELIBBAD, unix.ELOOP:
-		return NotExecutable
-	default:
-		return Refused
-	}
-}
-
 // forward passes signals on to the program.
 func (s *shim) forward(signals <-chan os.Signal) {
 	for received := range signals {
@@ -198,7 +183,7 @@ func (s *shim) forward(signals <-chan os.Signal) {
 func (s *shim) watch(control *os.File) {
 	_, _ = io.Copy(io.Discard, control)
 	if s.Mark == 0 {
-		os.Exit(2)
+		syscall.Exit(2)
 	}
 	purge(s.Mark, string(s.Cgroup), forever) // then reap sees the program dead
 }
@@ -217,12 +202,29 @@ func (s *shim) reap() syscall.WaitStatus {
 	}
 }
 
-// reapZombies waits for the orphans that purge has killed.
-func reapZombies() {
+// endDescendants kills and reaps what the program has left behind. All of it hangs beneath this process, so that having no
+// children is proof of having no descendants; a scan alone can miss a process that forks and exits while it runs.
+func (s *shim) endDescendants() {
+	var alone time.Time // when the last one that could be killed was
+	for pause := time.Millisecond; childrenLeft(); pause = min(2*pause, 50*time.Millisecond) {
+		switch found := strike(s.Mark, string(s.Cgroup)); {
+		case found:
+			alone = time.Time{}
+		case alone.IsZero():
+			alone = time.Now()
+		case time.Since(alone) > stragglerGrace:
+			return // what is left runs as another user
+		}
+		time.Sleep(pause)
+	}
+}
+
+// childrenLeft reaps what is dead and tells whether there is more.
+func childrenLeft() bool {
 	for {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
 		if pid <= 0 && !errors.Is(err, unix.EINTR) {
-			return
+			return !errors.Is(err, unix.ECHILD)
 		}
 	}
 }

@@ -1,0 +1,3 @@
+package proctree_test
+
+var unixParts map[string]func(args []string) int
