@@ -36,6 +36,7 @@ type worker struct {
 	target     string // gRPC target
 	workspaces string // directory that holds one directory a session
 	dir        string // everything the worker writes lies beneath it
+	env        []string
 }
 
 // startWorker runs the orchestrator against the provider. settings are further variables of its environment, or other values.
@@ -64,7 +65,7 @@ func startWorker(t *testing.T, provider *responses.Provider, settings map[string
 	for name, value := range settings {
 		env[name] = value
 	}
-	w.program = launch(t, dir, environment(env), binary(t, "orchestrator"))
+	w.env = environment(env)
 	conn, err := grpc.NewClient(w.target, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
@@ -72,12 +73,19 @@ func startWorker(t *testing.T, provider *responses.Provider, settings map[string
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	w.OrchestratorServiceClient = orchestratorv1.NewOrchestratorServiceClient(conn)
+	w.start(t)
+	return w
+}
+
+// start runs the worker's program, for the first time or after it was killed.
+func (w *worker) start(t *testing.T) {
+	t.Helper()
+	w.program = launch(t, w.dir, w.env, binary(t, "orchestrator"))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := w.GetCapabilities(ctx, &orchestratorv1.GetCapabilitiesRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatalf("the worker does not answer: %v", err)
 	}
-	return w
 }
 
 // workerSecret stands in the worker's own environment, from which Codex must inherit nothing.

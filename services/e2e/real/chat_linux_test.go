@@ -39,3 +39,34 @@ func TestCancelFromTheChat(t *testing.T) {
 		})
 	}
 }
+
+func TestKilledWorkerIsToldInTheChat(t *testing.T) {
+	command, mark := sleepers()
+	w := startWorker(t, startProvider(t, responses.Book{
+		"The word is heron.": {responses.Say("Noted.")},
+		"Sleep":              {responses.Run(command), responses.Say("Awake.")},
+		"Which word?":        {responses.Recall()},
+	}), nil)
+	api := startTelegram(t)
+	g := startGateway(t, w, api.url, nil)
+
+	api.askIn(t, 1001, 0, "The word is heron.")
+	api.say(t, 1001, "Sleep")
+	await(t, turnTimeout, "all sleepers run", func() bool { return countExact(t, mark) == sleeperCount })
+	w.kill(t)
+	w.mustLeaveNothing(t, mark, g.cmd.Process.Pid)
+	w.start(t)
+
+	if told := api.heard(t, 1001, 2)[1].Text; !strings.Contains(told, "may have partly run") || !strings.Contains(told, "/drop") {
+		t.Errorf("the person is told %q", told)
+	}
+	if countExact(t, mark) != 0 {
+		t.Error("the turn runs again though nobody asked for it")
+	}
+	api.say(t, 1001, "/drop")
+	api.heard(t, 1001, 3)
+	// Codex keeps what it was asked when it was killed.
+	if got := api.askIn(t, 1001, 3, "Which word?"); got.Text != "I remember 2:\nThe word is heron.\nSleep" {
+		t.Errorf("after the loss the thread says %q", got.Text)
+	}
+}
