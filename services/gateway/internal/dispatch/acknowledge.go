@@ -2,6 +2,8 @@ package dispatch
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,6 +20,8 @@ const (
 	acknowledgeAgain  = 15 * time.Second
 	acknowledgeWithin = 10 * time.Second
 )
+
+var errUnreachable = errors.New("the worker cannot be reached")
 
 // acknowledger tells workers which outcomes are stored, so that they may drop
 // the events. Nothing waits for it: what it does not manage now it finds in the
@@ -39,49 +43,60 @@ func (a *acknowledger) add(t store.Turn) {
 }
 
 // run acknowledges what is added, and from time to time what the store says was
-// not acknowledged yet.
+// not acknowledged yet; sooner while that fails, since a worker may be on its way
+// back.
 func (a *acknowledger) run(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for again := firstPause; ctx.Err() == nil; again = min(2*again, acknowledgeAgain) {
 		left, err := a.m.Store.Unacknowledged(ctx)
 		if err != nil && ctx.Err() == nil {
 			a.m.Log.Error("turns to be acknowledged could not be read", zap.Error(err))
 		}
-		a.tell(ctx, left)
-		a.work(ctx)
+		if a.tell(ctx, left) && err == nil {
+			again = acknowledgeAgain
+		}
+		if !a.work(ctx, again) {
+			again = firstPause
+		}
 	}
 	return nil
 }
 
-// work acknowledges what is added until it is time to look into the store again.
-func (a *acknowledger) work(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, acknowledgeAgain)
+// work acknowledges what is added until it is time to look into the store again,
+// and says whether all of it succeeded.
+func (a *acknowledger) work(ctx context.Context, d time.Duration) (ok bool) {
+	until, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	for a.m.await(ctx, func() bool { return len(a.turns) > 0 }) == nil {
+	for ok = true; a.m.await(until, func() bool { return len(a.turns) > 0 }) == nil; {
 		var turns []store.Turn
 		a.m.change(func() { turns, a.turns, a.busy = a.turns, nil, true })
-		a.tell(ctx, turns)
+		ok = a.tell(ctx, turns) && ok
 		a.m.change(func() { a.busy = false })
 	}
+	return ok
 }
 
-func (a *acknowledger) tell(ctx context.Context, turns []store.Turn) {
+// tell acknowledges turns and says whether all of them are.
+func (a *acknowledger) tell(ctx context.Context, turns []store.Turn) bool {
 	var group errgroup.Group
 	group.SetLimit(acknowledgeAtOnce)
+	var failed atomic.Bool
 	for _, t := range turns {
 		group.Go(func() error {
-			if err := a.one(ctx, t); err != nil && ctx.Err() == nil {
-				a.m.Log.Info("turn could not be acknowledged yet", zap.String("turn", t.ID), zap.Error(err))
+			if err := a.one(ctx, t); err != nil {
+				failed.Store(true)
+				a.m.Log.Debug("turn could not be acknowledged yet", zap.String("turn", t.ID), zap.Error(err))
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // its functions return no error
+	return !failed.Load()
 }
 
 func (a *acknowledger) one(ctx context.Context, t store.Turn) error {
 	client, ok := a.m.Workers.Lookup(t.WorkerID)
 	if !ok {
-		return nil
+		return errUnreachable
 	}
 	ctx, cancel := context.WithTimeout(ctx, acknowledgeWithin)
 	defer cancel()

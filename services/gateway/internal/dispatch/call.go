@@ -37,14 +37,14 @@ type item struct {
 	err      error
 }
 
-// message is what the messages of both streams have.
-type message interface {
+// streamed is what the messages of both streams have.
+type streamed interface {
 	GetAccepted() *orchestratorv1.Accepted
 	GetEvent() *orchestratorv1.TurnEvent
 }
 
 // open starts a call and reads it until it ends or is closed.
-func open[M message](ctx context.Context, start func(context.Context) (interface{ Recv() (M, error) }, error)) *call {
+func open[M streamed](ctx context.Context, start func(context.Context) (interface{ Recv() (M, error) }, error)) *call {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &call{cancel: cancel, items: make(chan item, 16)}
 	go func() {
