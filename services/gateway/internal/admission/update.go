@@ -101,6 +101,9 @@ type wireCallback struct {
 	Data    string          `json:"data"`
 }
 
+// maxUpdateID leaves room for the offset that confirms it.
+const maxUpdateID = 1<<53 - 2
+
 // attachments are the fields of Message that hold something other than text
 // which a person has sent on purpose.
 var attachments = [...]string{"animation", "audio", "caption", "checklist", "contact", "dice", "document", "game", "location",
@@ -115,7 +118,7 @@ func Parse(raw []byte) (Update, error) {
 		return u, &ShapeError{Reason: reasonNotObject}
 	}
 	id, err := strconv.ParseInt(string(fields["update_id"]), 10, 64)
-	if err != nil || id < 0 {
+	if err != nil || id < 0 || id > maxUpdateID {
 		return u, &ShapeError{Reason: reasonNoID}
 	}
 	u.ID = id

@@ -149,6 +149,7 @@ func (c *Cycle) Empty(fetchTime time.Duration) {
 	t.mu.Lock()
 	c.fetched, c.silent = true, true
 	c.fetchTime = fetchTime
+	clear(t.early)
 	t.unlock(c)
 }
 
@@ -158,6 +159,7 @@ func (c *Cycle) Failed(code string, err error) {
 	t := c.tracker
 	t.mu.Lock()
 	c.fetched, c.failure = true, code
+	clear(t.early)
 	c.add(Detail{Code: code, Message: err.Error()})
 	t.unlock(c)
 }
