@@ -1,0 +1,195 @@
+package docs
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/telegramsim"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// documentedChat is the chat that the documents allow.
+const documentedChat = 123456789
+
+// shows is what each line's output must match. A line that is not here fails
+// the test. Lines of make are only looked at (make --dry-run): this test runs
+// within one of them, and CI runs the other.
+var shows = map[string]string{
+	"make run":   `bin/telecodex.* demo`,
+	"make test":  `testreport`,
+	"make build": `go build`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 make run":    `bin/telecodex.* run`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/gateway": `"sent_count":1`,
+	"bin/orchestrator &":                     ``,
+	"bin/telecodex --help":                   `Usage: telecodex`,
+	"bin/gateway --help":                     `Usage: gateway`,
+	"bin/orchestrator --help":                `Usage: orchestrator`,
+	"grpcurl -plaintext 127.0.0.1:7450 list": `telecodex\.orchestrator\.v1\.OrchestratorService`,
+	"grpcurl -plaintext 127.0.0.1:7450 telecodex.orchestrator.v1.OrchestratorService/GetCapabilities": `"agent_api\.run"`,
+	"grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetStatus":                 `"orchestratorMode": "codex"`,
+}
+
+func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the documents show lines for a POSIX shell")
+	}
+	stage := setUp(t)
+	for _, b := range blocks(t) {
+		for _, line := range b.lines {
+			t.Run(b.document+": "+line, func(t *testing.T) {
+				pattern, known := shows[line]
+				if !known {
+					t.Fatal("no test runs this line")
+				}
+				if output := stage.run(t, line); !regexp.MustCompile(pattern).MatchString(output) {
+					t.Errorf("the output does not match %q:\n%s", pattern, output)
+				}
+			})
+		}
+	}
+}
+
+func TestLinesOfDocumentsAreFound(t *testing.T) {
+	found := blocksOf("x.md", "text\n```sh\n# why\nmake run\n\n  bin/x --help\n```\n```text\nnot this\n```\n```sh\nlast\n```\n")
+	if len(found) != 2 || strings.Join(found[0].lines, "|") != "make run|bin/x --help" || found[1].lines[0] != "last" {
+		t.Errorf("found %q", found)
+	}
+}
+
+// stage is a place in which the documents' lines work: programs in bin/, a
+// token in token.txt, both services running, a message waiting for the gateway.
+type stage struct {
+	dir     string
+	env     []string // of a line
+	addrs   *strings.Replacer
+	message func()
+}
+
+func setUp(t *testing.T) *stage {
+	t.Helper()
+	dir := t.TempDir()
+	programs, err := harness.Build(t.Context(), filepath.Join(dir, "bin"), "gateway", "orchestrator", "telecodex", "fakecodex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "token.txt"), []byte(telegramsim.DefaultToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, err := harness.StartWorker(t.Context(), harness.WorkerConfig{Programs: programs, Dir: filepath.Join(dir, "worker")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator, err := harness.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{dir: dir, env: append(os.Environ(),
+		"CHANNEL_TELEGRAM_API_URL="+sim.URL, "CHANNEL_ORCHESTRATOR_ADDR="+worker.Addr, "CHANNEL_ONCE=true",
+		// An operator's PATH; the pinned grpcurl may be the only one.
+		"PATH="+os.Getenv("PATH")+string(os.PathListSeparator)+pinnedTools(t))}
+	s.addrs = strings.NewReplacer("127.0.0.1:7450", worker.Addr, "127.0.0.1:7451", operator)
+	s.message = func() { sim.Inject(telegramsim.Incoming{ChatID: documentedChat, Text: "hello"}) }
+	gateway := startGateway(t, programs, dir, worker.Addr, operator)
+	t.Cleanup(func() {
+		for _, stop := range []func() error{
+			func() error { return gateway.Stop(10 * time.Second) }, func() error { return worker.Stop(10 * time.Second) }, sim.Close,
+		} {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return s
+}
+
+// startGateway runs a second bot, for the lines that ask a running gateway.
+func startGateway(t *testing.T, programs harness.Programs, dir, worker, operator string) *harness.Process {
+	t.Helper()
+	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := harness.Start(harness.Command{Path: programs.Path("gateway"), Dir: dir, Env: []string{
+		"CHANNEL_TOKEN=" + telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL=" + sim.URL, "CHANNEL_ALLOWED_CHAT_IDS=1",
+		"CHANNEL_ORCHESTRATOR_ADDR=" + worker, "CHANNEL_LISTEN_ADDR=" + operator, "CHANNEL_METRICS_ADDR=",
+		"CHANNEL_STORE=" + filepath.Join(dir, "second", "gateway.db"), "CHANNEL_CURSOR_STATE_PATH=",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	conn, err := harness.Dial(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
+		t.Fatalf("the gateway does not serve (%v): %s", err, gateway.Stderr())
+	}
+	return gateway
+}
+
+// pinnedTools is where `make generate` puts grpcurl. Without one the lines that
+// need it cannot be run.
+func pinnedTools(t *testing.T) string {
+	t.Helper()
+	tools, err := filepath.Abs(filepath.Join(root, ".bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tools
+}
+
+// run runs a line as a person would and returns what it prints.
+func (s *stage) run(t *testing.T, line string) string {
+	t.Helper()
+	dir, env, command := s.dir, s.env, s.addrs.Replace(line)
+	switch {
+	case strings.HasSuffix(line, "&"):
+		return "" // it is running
+	case strings.Contains(line, "make "):
+		dir, command = root, strings.Replace(line, "make ", "make --dry-run --no-print-directory ", 1)
+		env = os.Environ()
+	case strings.HasPrefix(line, "grpcurl "):
+		if _, err := os.Stat(filepath.Join(pinnedTools(t), "grpcurl")); err != nil {
+			t.Skip("grpcurl is not installed: `make generate` installs it")
+		}
+		command = strings.Replace(command, "grpcurl ", "grpcurl -max-time 30 ", 1)
+	case strings.HasSuffix(line, "bin/gateway"):
+		s.message()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "sh", "-c", command)
+	shell.Dir, shell.Env = dir, env
+	var stderr strings.Builder
+	shell.Stderr = &stderr
+	output, err := shell.Output()
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, output, stderr.String())
+	}
+	return string(output)
+}
