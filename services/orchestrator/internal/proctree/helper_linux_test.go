@@ -60,7 +60,7 @@ var linuxParts = map[string]func(args []string) int{
 	},
 	// litter leaves orphans that end at once, and prints how many children its parent has once they are reaped, or at last.
 	"litter": func([]string) int {
-		for range 20 {
+		for range 10 {
 			if err := inheriting("litter-one").Run(); err != nil {
 				return 1
 			}

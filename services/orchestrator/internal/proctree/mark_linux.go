@@ -53,20 +53,29 @@ func (m mark) wear() error {
 func (m mark) wornBy(pid int) bool {
 	dir := "/proc/" + strconv.Itoa(pid)
 	limits, err := os.ReadFile(dir + "/limits")
-	if err != nil {
-		return false
-	}
-	_, line, _ := strings.Cut(string(limits), "Max realtime timeout")
-	if fields := strings.Fields(line); len(fields) < 2 || fields[1] != strconv.FormatUint(uint64(m), 10) {
+	if err != nil || !m.isIn(string(limits)) {
 		return false
 	}
 	stat, err := os.ReadFile(dir + "/stat")
-	if err != nil {
+	return err == nil && living(string(stat))
+}
+
+// isIn reads a process's limits file: "Max realtime timeout   <soft>   <hard>   us" is one of its lines.
+func (m mark) isIn(limits string) bool {
+	_, line, _ := strings.Cut(limits, "Max realtime timeout")
+	fields := strings.Fields(line)
+	return len(fields) > 1 && fields[1] == strconv.FormatUint(uint64(m), 10)
+}
+
+// living reads a process's stat file: "pid (name, which may hold anything) state …", the number of threads being the 18th word from
+// the state on. A process whose first thread alone has ended looks like a zombie with threads.
+func living(stat string) bool {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 18 {
 		return false
 	}
-	// "pid (name, which may hold anything) state …", the number of threads being the 18th word from the state on.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	return len(fields) > 17 && (fields[0] != "Z" && fields[0] != "X" || fields[17] > "1")
+	dead := fields[0] == "Z" || fields[0] == "X"
+	return !dead || fields[17] != "0" && fields[17] != "1"
 }
 
 // forever as a deadline of purge.
