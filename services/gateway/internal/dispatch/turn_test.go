@@ -31,7 +31,7 @@ func TestAPromptIsAnsweredAndTheWorkerIsToldThatItIsStored(t *testing.T) {
 	}
 	w.eventually("acknowledged", func() bool { return w.trace(u).Turns[0].Acknowledged })
 	equal(t, "starts", f.count("start "+turn.ID), 1)
-	request := f.turns[turn.ID].request
+	request := f.request(turn.ID)
 	equal(t, "session", request.GetSessionId(), "telegram:1000")
 	equal(t, "journal", request.GetExpectedJournalId(), "journal-a")
 	if err := w.manager.Quiet(t.Context()); err != nil {
@@ -51,7 +51,7 @@ func TestTurnsOfASessionRunInOrderAndInOneThread(t *testing.T) {
 	for i, u := range updates {
 		turn := w.settled(u)
 		starts = append(starts, "start "+turn.ID)
-		if got := f.turns[turn.ID].request.GetThreadId(); (got == thread) != (i > 0) {
+		if got := f.request(turn.ID).GetThreadId(); (got == thread) != (i > 0) {
 			t.Errorf("turn %d was asked to run in thread %q", i, got)
 		}
 		// The usage is cumulative: what the worker repeats costs nothing.
@@ -376,9 +376,7 @@ func TestOutcomesAndWhatThePersonIsTold(t *testing.T) {
 }
 
 func TestAnUnreachableWorkerIsReportedAndTheTurnRunsWhenItIsBack(t *testing.T) {
-	gone := &fakeWorker{id: "a", journal: "journal-a", slots: 8, turns: map[string]*fakeTurn{}, changed: make(chan struct{}), script: answering("hi")}
-	stop := gone.serve(t, "127.0.0.1:0") // an address that nobody listens on
-	stop()
+	gone := goneWorker(t, "a")
 	w := newWorld(t, gone)
 	w.config.Patience = 30 * time.Millisecond
 	w.run()
@@ -394,8 +392,7 @@ func TestAnUnreachableWorkerIsReportedAndTheTurnRunsWhenItIsBack(t *testing.T) {
 }
 
 func TestOnceLeavesWhatCannotBeDone(t *testing.T) {
-	gone := &fakeWorker{id: "a", journal: "journal-a", slots: 8, turns: map[string]*fakeTurn{}, changed: make(chan struct{}), script: answering("hi")}
-	gone.serve(t, "127.0.0.1:0")()
+	gone := goneWorker(t, "a")
 	w := newWorld(t, gone)
 	w.config.Patience, w.config.Once = 30*time.Millisecond, true
 	w.run()

@@ -59,9 +59,22 @@ type fakeTurn struct {
 
 func newWorker(t *testing.T, id string) *fakeWorker {
 	t.Helper()
-	w := &fakeWorker{id: id, journal: "journal-" + id, slots: 8, turns: map[string]*fakeTurn{}, changed: make(chan struct{}), script: answering("hi")}
+	w := idleWorker(id)
 	w.serve(t, "127.0.0.1:0")
 	return w
+}
+
+// goneWorker has an address at which nobody listens.
+func goneWorker(t *testing.T, id string) *fakeWorker {
+	t.Helper()
+	w := idleWorker(id)
+	w.serve(t, "127.0.0.1:0")()
+	return w
+}
+
+func idleWorker(id string) *fakeWorker {
+	return &fakeWorker{id: id, journal: "journal-" + id, slots: 8, turns: map[string]*fakeTurn{}, changed: make(chan struct{}),
+		script: answering("hi")}
 }
 
 // serve serves on an address until the test ends or stop is called.
@@ -105,6 +118,12 @@ func (w *fakeWorker) count(line string) int {
 		}
 	}
 	return n
+}
+
+func (w *fakeWorker) request(turn string) *orchestratorv1.RunTurnRequest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.turns[turn].request
 }
 
 // lines are the log's entries of one kind, in order.

@@ -1,0 +1,205 @@
+package dispatch
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/render"
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+// holding keeps turns running after their first event.
+func holding(_ string, sequence uint64) bool { return sequence > 1 }
+
+func TestCancelStopsTheRunningTurnOnly(t *testing.T) {
+	f := newWorker(t, "a")
+	f.hold = holding
+	w := newWorld(t, f).run()
+	first, second := w.prompt("one"), w.prompt("two")
+	w.eventually("running", func() bool { return w.trace(first).Update.State == store.Accepted })
+	command := w.send(chat, store.KindCancel, "")
+	later := w.prompt("three")
+	w.settled(command)
+	equal(t, "first", w.settled(first).ErrorCode, cycle.TurnCancelled)
+	equal(t, "told", w.said(chat), render.Cancelled())
+	f.set(func() { f.hold = nil })
+	equal(t, "second", w.settled(second).Outcome, "succeeded")
+	equal(t, "sent after the command", w.settled(later).Outcome, "succeeded")
+	equal(t, "reported", slices.Contains(w.detailsOf(first), cycle.TurnCancelled), true)
+}
+
+func TestCancelEndsATurnThatNoWorkerWasAskedToRun(t *testing.T) {
+	gone := goneWorker(t, "a")
+	w := newWorld(t, gone).run()
+	u := w.prompt("one")
+	w.settled(w.send(chat, store.KindCancel, ""))
+	equal(t, "outcome", w.settled(u).Outcome, "cancelled")
+	gone.serve(t, gone.address)
+	equal(t, "next", w.settled(w.prompt("two")).Outcome, "succeeded")
+	equal(t, "starts", gone.count("start "+w.turnID(u, 1)), 0)
+}
+
+func TestCancelWithoutATurnSaysSo(t *testing.T) {
+	f := newWorker(t, "a")
+	w := newWorld(t, f).run()
+	w.settled(w.send(chat, store.KindCancel, ""))
+	equal(t, "told", w.said(chat), render.NothingRunning())
+}
+
+// TestCancelSurvivesARestart ends the gateway between a /cancel and its answer,
+// with the worker out of reach, and before and after the turn has ended.
+func TestCancelSurvivesARestart(t *testing.T) {
+	f := idleWorker("a")
+	f.hold = holding
+	stop := f.serve(t, "127.0.0.1:0")
+	w := newWorld(t, f).run()
+	first, second := w.prompt("one"), w.prompt("two")
+	w.eventually("running", func() bool { return w.trace(first).Update.State == store.Accepted })
+	stop()
+	w.eventually("lost", func() bool { return !w.manager.Workers.Known("a") })
+	command := w.send(chat, store.KindCancel, "")
+	w.eventually("taken up", func() bool { return w.manager.cancelWanted(first.Key) })
+	if err := w.halt(); err != nil {
+		t.Fatal(err)
+	}
+	f.serve(t, f.address)
+	w.run()
+	equal(t, "first", w.settled(first).Outcome, "cancelled")
+	w.settled(command)
+	f.set(func() { f.hold = nil })
+	equal(t, "second", w.settled(second).Outcome, "succeeded")
+	equal(t, "cancelled turns", f.count("cancel "+w.turnID(second, 1)), 0)
+}
+
+func TestNewBeginsAThreadInTheOrderOfTheLane(t *testing.T) {
+	f := newWorker(t, "a")
+	w := newWorld(t, f)
+	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, ""), w.prompt("two")
+	w.run()
+	w.settled(before)
+	w.settled(fresh)
+	turn := w.settled(after)
+	equal(t, "thread asked for", f.request(turn.ID).GetThreadId(), "")
+	equal(t, "told", w.said(chat), "hi|"+render.NewConversation()+"|hi")
+}
+
+func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
+	lostTurn := ending(orchestratorv1.TurnState_TURN_STATE_INTERRUPTED, orchestratorv1.FinishCause_FINISH_CAUSE_WORKER_LOST)
+	for _, tt := range []struct {
+		choice   string
+		attempts int
+		prompt   string // of the next attempt
+		said     string
+	}{
+		{store.Again, 2, "the task", "It runs again from its beginning."},
+		{store.Resume, 2, "Your last turn in this thread was interrupted", "Codex looks at what was done and goes on."},
+		{store.Drop, 1, "", "It is dropped."},
+	} {
+		t.Run(tt.choice, func(t *testing.T) {
+			f := newWorker(t, "a")
+			w := newWorld(t, f).run()
+			w.settled(w.prompt("first")) // the session has a thread
+			w.outbox(chat)
+			f.set(func() { f.script = lostTurn })
+			u := w.prompt("the task")
+			equal(t, "state", w.settled(u).State, store.Interrupted)
+			messages := w.outbox(chat)
+			if len(messages) != 1 || messages[0].Kind != store.Question || !strings.Contains(string(messages[0].Markup), "resume:"+w.turnID(u, 1)) {
+				t.Errorf("messages = %+v", messages)
+			}
+			equal(t, "reported", slices.Contains(w.detailsOf(u), cycle.TurnInterrupted), true)
+			f.set(func() { f.script = answering("done") })
+			equal(t, "a later message goes on", w.settled(w.prompt("third")).Outcome, "succeeded")
+
+			// Nobody decides for another chat.
+			stranger := w.sendAll(store.NewUpdate{ChatID: 2, Kind: store.KindResolve, Text: tt.choice, TurnID: w.turnID(u, 1)})[0]
+			w.settled(stranger)
+			equal(t, "stranger is told", w.said(2), render.NothingInterrupted())
+			equal(t, "attempts", len(w.trace(u).Turns), 1)
+
+			w.outbox(chat)
+			w.settled(w.send(chat, store.KindResolve, tt.choice))
+			w.eventually("decided", func() bool { return w.trace(u).Turns[0].Resolution == tt.choice })
+			again := w.sendAll(store.NewUpdate{ChatID: chat, Kind: store.KindResolve, Text: store.Drop, TurnID: w.turnID(u, 1), CallbackID: "press"})[0]
+			w.settled(again)
+			if tt.attempts > 1 {
+				w.eventually("second attempt ends", func() bool { tr := w.trace(u); return len(tr.Turns) == 2 && tr.Turns[1].Outcome != "" })
+				request := f.request(w.turnID(u, 2))
+				if !strings.HasPrefix(request.GetPrompt(), tt.prompt) || request.GetThreadId() != thread {
+					t.Errorf("prompt %q in thread %q", request.GetPrompt(), request.GetThreadId())
+				}
+			}
+			equal(t, "attempts", len(w.trace(u).Turns), tt.attempts)
+			if !strings.HasPrefix(w.said(chat), tt.said) {
+				t.Errorf("told something else than %q", tt.said)
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(w.button) != 1 || w.button[0] != "That was decided before. "+tt.said {
+				t.Errorf("the button says %q", w.button)
+			}
+		})
+	}
+}
+
+func TestResumeRepeatsTheTaskWhereTheThreadIsGone(t *testing.T) {
+	turn := store.Turn{ThreadID: thread, Prompt: "the task"}
+	if got := resumePrompt(turn, store.Session{}); !strings.HasSuffix(got, "\n\nthe task") {
+		t.Errorf("%q", got)
+	}
+	if got := resumePrompt(turn, store.Session{ThreadID: thread}); strings.Contains(got, "the task:") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestStatusAndHelpAreAnsweredAtOnce(t *testing.T) {
+	f := newWorker(t, "a")
+	f.hold = holding
+	w := newWorld(t, f).run()
+	u := w.prompt("one")
+	w.prompt("two")
+	w.eventually("thread stored", func() bool { tr := w.trace(u); return len(tr.Turns) == 1 && tr.Turns[0].ThreadID != "" })
+	w.settled(w.send(chat, store.KindStatus, ""))
+	w.settled(w.send(chat, store.KindHelp, ""))
+	said := w.said(chat)
+	for _, want := range []string{"Running for ", "1 message waits.", "Codex thread: " + thread, "/cancel - stop what is running"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in %q", want, said)
+		}
+	}
+}
+
+func TestEchoesNeedNoWorkerAndLeaveStoredTurnsAlone(t *testing.T) {
+	f := newWorker(t, "a")
+	w := newWorld(t)
+	queued := w.prompt("for Codex")
+	w.run()
+	u := w.send(chat, store.KindEcho, "hello id=4")
+	w.settled(u)
+	messages := w.outbox(chat)
+	if len(messages) != 1 || messages[0].Text != "echo: hello id=4" || messages[0].Kind != store.Answer || messages[0].ReplyTo != u.MessageID {
+		t.Errorf("messages = %+v", messages)
+	}
+	if err := w.manager.Quiet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "state", w.trace(queued).Update.State, store.Queued)
+
+	w.addrs = []string{f.address} // the codex mode comes back
+	w.restart()
+	equal(t, "outcome", w.settled(queued).Outcome, "succeeded")
+}
+
+func TestWakeUpsAreNotLost(t *testing.T) {
+	f := newWorker(t, "a")
+	w := newWorld(t, f).run()
+	deadline := time.Now().Add(time.Second)
+	for i := 0; i < 100 && time.Now().Before(deadline); i++ {
+		// The lane is on its way out when the next update comes.
+		equal(t, "outcome", w.settled(w.prompt("again")).Outcome, "succeeded")
+	}
+}
