@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -49,9 +48,9 @@ func (q *tx) cursor(fingerprint string) (c Cursor, err error) {
 	return c, err
 }
 
-// Ingest stores a batch of updates and moves the cursor past them, in one
-// transaction: once it returns, the cursor may be sent to Telegram, which then
-// forgets them.
+// Ingest stores a batch of updates, in the order in which Telegram sent them, and
+// moves the cursor past the last, in one transaction: once it returns, the cursor
+// may be sent to Telegram, which then forgets them.
 //
 // An update whose message is stored already, under whatever generation, is a
 // duplicate. An id that the cursor has passed, of a message that is not stored,
@@ -59,10 +58,6 @@ func (q *tx) cursor(fingerprint string) (c Cursor, err error) {
 // date: Telegram has started to count anew. Otherwise it is stale; it is stored
 // as dropped, so that it is a duplicate from then on.
 func (s *Store) Ingest(ctx context.Context, batch []NewUpdate, now time.Time) (Ingested, error) {
-	// Telegram sends them by id. Going by id here too makes sure that the cursor
-	// never jumps over one that is still to come in the same batch.
-	batch = slices.Clone(batch)
-	slices.SortStableFunc(batch, func(a, b NewUpdate) int { return cmp.Compare(a.UpdateID, b.UpdateID) })
 	var in Ingested
 	err := s.write(ctx, func(q *tx) error {
 		cursor, err := q.cursor(s.bot.Fingerprint)
@@ -117,9 +112,11 @@ func (i *intake) take(u NewUpdate) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(known, func(k stored) bool { return k.digest == u.Digest }) {
+	if n := slices.IndexFunc(known, func(k stored) bool { return k.digest == u.Digest }); n >= 0 {
 		i.Duplicates = append(i.Duplicates, u.UpdateID)
-		i.at.NextOffset = max(i.at.NextOffset, u.UpdateID+1)
+		if known[n].generation == i.at.Generation {
+			i.at.NextOffset = max(i.at.NextOffset, u.UpdateID+1)
+		}
 		return nil
 	}
 	taken := slices.ContainsFunc(known, func(k stored) bool { return k.generation == i.at.Generation })

@@ -47,10 +47,9 @@ func (c *chaos) ingestSome() {
 	fresh := len(batch)
 	for range c.IntN(3) {
 		if len(c.told) > 0 { // Telegram sends some again
-			batch = append(batch, c.told[c.IntN(len(c.told))])
+			batch = slices.Insert(batch, c.IntN(len(batch)+1), c.told[c.IntN(len(c.told))])
 		}
 	}
-	c.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
 	in := c.ingest(batch...)
 	if len(in.New) != fresh || len(in.Stale) != 0 {
 		c.t.Fatalf("of %d new updates %d were stored, %d are stale", fresh, len(in.New), len(in.Stale))

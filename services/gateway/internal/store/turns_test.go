@@ -330,7 +330,7 @@ func TestFinishingWithAnotherOutcomeIsRefused(t *testing.T) {
 func TestCommandsAreSettledOnce(t *testing.T) {
 	d := newDesk(t)
 	echo := command(4, store.KindEcho)
-	d.ingest(prompt(1, "a"), command(3, store.KindHelp), command(2, store.KindCancel), echo)
+	d.ingest(prompt(1, "a"), command(2, store.KindCancel), command(3, store.KindHelp), echo)
 	ctx := t.Context()
 	d.reopen()
 	waiting, err := d.Commands(ctx)

@@ -122,7 +122,7 @@ type Cursor struct {
 
 // Ingested is what became of a batch of updates.
 type Ingested struct {
-	New        []Update    // stored now, whatever their state, in the order of their keys
+	New        []Update    // stored now, whatever their state, in the order of the batch
 	Duplicates []int64     // update ids that were stored before with the same message
 	Stale      []NewUpdate // below the committed floor, and older than it
 	Cursor     Cursor

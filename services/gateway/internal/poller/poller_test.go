@@ -1,0 +1,565 @@
+package poller_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/gateway/internal/admission"
+	"telecodex.dev/services/gateway/internal/botapi"
+	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/poller"
+	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/telegramsim"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const allowed = int64(1000)
+
+var bot = store.Bot{ID: 1000000, Fingerprint: "f"}
+
+// world is a poller between a simulated Telegram and a real store.
+type world struct {
+	t      *testing.T
+	sim    *telegramsim.Sim
+	client *botapi.Client
+	db     *store.DB
+	dbPath string
+	config poller.Config
+
+	mu       sync.Mutex
+	reports  []*telemetryv1.CycleReport
+	woken    []string
+	commands int
+	changed  chan struct{} // has room for one
+}
+
+// newWorld is a world whose Telegram is a real server.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	server, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return build(t, server.Sim, botapi.Options{BaseURL: server.URL, Retries: []time.Duration{time.Millisecond, time.Millisecond}})
+}
+
+func build(t *testing.T, sim *telegramsim.Sim, o botapi.Options) *world {
+	t.Helper()
+	w := &world{t: t, sim: sim, dbPath: filepath.Join(t.TempDir(), "gateway.db"), changed: make(chan struct{}, 1)}
+	w.config = poller.Config{
+		Gate:     admission.NewGate(admission.Policy{Allowed: []string{"1000"}, Username: "telecodex_bot"}),
+		Tracker:  cycle.NewTracker(w.report, cycle.Options{}),
+		Interval: 2 * time.Second,
+		LongPoll: 25 * time.Second,
+		Wake:     w.wake,
+		Log:      zap.NewNop(),
+	}
+	o.Token = func() string { return telegramsim.DefaultToken }
+	o.OnRetry = func(string) { w.config.Tracker.FetchRetried() }
+	var err error
+	if w.client, err = botapi.New(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.client.CloseIdleConnections)
+	w.config.Bot = w.client
+	w.open(nil)
+	t.Cleanup(func() {
+		if err := w.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *world) open(floor *int64) {
+	w.t.Helper()
+	var err error
+	if w.db, err = store.Open(w.t.Context(), w.dbPath, zap.NewNop()); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.config.Store, err = w.db.Acquire(w.t.Context(), bot, floor); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) report(r *telemetryv1.CycleReport) {
+	w.mu.Lock()
+	w.reports = append(w.reports, r)
+	w.mu.Unlock()
+	w.tell()
+}
+
+func (w *world) wake(sessions []string, commands bool) {
+	w.mu.Lock()
+	w.woken = append(w.woken, sessions...)
+	if commands {
+		w.commands++
+	}
+	w.mu.Unlock()
+	w.tell()
+}
+
+func (w *world) tell() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// await waits until met says so of what has been reported and woken.
+func (w *world) await(met func() bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		w.mu.Lock()
+		done := met()
+		w.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-w.changed:
+		case <-ctx.Done():
+			w.t.Fatal("it did not come to pass")
+		}
+	}
+}
+
+// once polls one time, settles what was handed on, and returns the report.
+func (w *world) once() *telemetryv1.CycleReport {
+	w.t.Helper()
+	w.config.Once = true
+	if err := poller.New(w.config).Run(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.settle()
+	if err := w.config.Tracker.Wait(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reports[len(w.reports)-1]
+}
+
+// settle says of everything that waits that it was answered.
+func (w *world) settle() {
+	w.t.Helper()
+	ctx := w.t.Context()
+	sessions, err := w.config.Store.OpenSessions(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	commands, err := w.config.Store.Commands(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, id := range sessions {
+		work, err := w.config.Store.OpenWork(ctx, id)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		commands = append(commands, work...)
+	}
+	for _, u := range commands {
+		w.config.Tracker.Settled(u.Key, u.SessionID, cycle.Result{Sent: true})
+	}
+}
+
+// run polls until the returned function is called, which waits for the end.
+func (w *world) run() (p *poller.Poller, stop func()) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	p = poller.New(w.config)
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	return p, func() {
+		w.t.Helper()
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+func (w *world) say(text string) telegramsim.Injected {
+	return w.sim.Inject(telegramsim.Incoming{ChatID: allowed, Text: text})
+}
+
+func (w *world) state(updateID int64) store.State {
+	w.t.Helper()
+	trace, err := w.config.Store.Trace(w.t.Context(), updateID, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return trace.Update.State
+}
+
+func (w *world) raw(update string) int64 {
+	w.t.Helper()
+	in, err := w.sim.InjectRaw(json.RawMessage(update), false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return in.UpdateID
+}
+
+func TestUpdatesAreCommittedBeforeTelegramForgetsThem(t *testing.T) {
+	w := newWorld(t)
+	first := w.say("one")
+	w.say("two")
+	r := w.once()
+	if r.GetStatus() != "ok" || r.GetReason() != "processed" || r.GetFetchedCount() != 2 || r.GetSentCount() != 2 {
+		t.Errorf("report %v", r)
+	}
+	if got := w.sim.State(); got.Pending != 2 {
+		t.Errorf("Telegram still has %d", got.Pending)
+	}
+	// A restart between the commit and the next poll: the updates come again.
+	if err := w.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.open(nil)
+	w.say("three")
+	if r = w.once(); r.GetFetchedCount() != 1 || w.sim.State().ConfirmedOffset != first.UpdateID+2 {
+		t.Errorf("report %v, confirmed %d", r, w.sim.State().ConfirmedOffset)
+	}
+	if diff := cmp.Diff([]string{"telegram:1000", "telegram:1000"}, w.woken); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// offsets checks, before each getUpdates goes out, that what it confirms is
+// committed.
+type offsets struct {
+	t     *testing.T
+	store func() *store.Store
+	next  http.RoundTripper
+	seen  []int64
+}
+
+func (o *offsets) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	var params struct{ Offset int64 }
+	if err := json.NewDecoder(body).Decode(&params); err != nil {
+		return nil, err
+	}
+	cursor, err := o.store().Cursor(context.Background())
+	if err != nil || params.Offset > cursor.NextOffset {
+		o.t.Errorf("offset %d is sent while %d is committed (%v)", params.Offset, cursor.NextOffset, err)
+	}
+	o.seen = append(o.seen, params.Offset)
+	return o.next.RoundTrip(r)
+}
+
+func TestNoOffsetIsSentBeforeItsCommit(t *testing.T) {
+	server, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	watch := &offsets{t: t, next: transport}
+	w := build(t, server.Sim, botapi.Options{BaseURL: server.URL, Transport: watch})
+	watch.store = func() *store.Store { return w.config.Store }
+	_, stop := w.run()
+	for n := range 20 {
+		w.say("hello")
+		w.await(func() bool { return len(w.woken) > n })
+	}
+	stop()
+	if len(watch.seen) < 20 || !slices.IsSorted(watch.seen) {
+		t.Errorf("offsets %v", watch.seen)
+	}
+}
+
+func TestAJudgementForEveryUpdate(t *testing.T) {
+	w := newWorld(t)
+	ids := []int64{
+		w.say("hello").UpdateID,
+		w.sim.Inject(telegramsim.Incoming{ChatID: 999, Text: "let me in"}).UpdateID,
+		w.sim.Inject(telegramsim.Incoming{ChatID: allowed, Text: "beep", Bot: true}).UpdateID,
+		w.say("").UpdateID,
+		w.say("/help").UpdateID,
+		w.raw(`{"message": {"message_id": "broken"}}`),
+		w.raw(`{"poll": {}}`),
+		w.sim.InjectCallback(telegramsim.Callback{ChatID: allowed, MessageID: 1, Data: "again:1000000-1-1-1"}).UpdateID,
+	}
+	r := w.once()
+	if r.GetFetchedCount() != 4 || r.GetDroppedCount() != 1 || r.GetErrorCount() != 0 || r.GetAckedCount() != 4 || r.GetSentCount() != 3 {
+		t.Errorf("report %v", r)
+	}
+	want := []store.State{store.Queued, store.Dropped, store.Skipped, store.Skipped, store.Queued, store.Skipped, store.Skipped, store.Queued}
+	for i, id := range ids {
+		if got := w.state(id); got != want[i] {
+			t.Errorf("update %d of the batch is %s, want %s", i, got, want[i])
+		}
+	}
+	cursor, err := w.config.Store.Cursor(t.Context())
+	if err != nil || cursor.NextOffset != ids[len(ids)-1]+1 {
+		t.Errorf("cursor %+v, %v", cursor, err)
+	}
+	commands, err := w.config.Store.Commands(t.Context())
+	if err != nil || len(commands) != 2 || commands[1].TurnID != "1000000-1-1-1" || commands[1].Text != "again" || commands[1].CallbackID == "" {
+		t.Errorf("commands %+v, %v", commands, err)
+	}
+	trace, err := w.config.Store.Trace(t.Context(), ids[1], 0)
+	if err != nil || trace.Update.Text != "" || trace.Update.Reason != "chat_id not allowlisted (999)" {
+		t.Errorf("of a stranger's message is kept: %+v, %v", trace.Update, err)
+	}
+}
+
+func TestEchoModeAsksNoWorker(t *testing.T) {
+	w := newWorld(t)
+	w.config.Echo = true
+	w.say("/new hello")
+	press := w.sim.InjectCallback(telegramsim.Callback{ChatID: allowed, MessageID: 1, Data: "again:1000000-1-1-1"})
+	w.once()
+	commands, err := w.config.Store.Commands(t.Context())
+	if err != nil || len(commands) != 1 || commands[0].Kind != store.KindEcho || commands[0].Text != "/new hello" {
+		t.Errorf("commands %+v, %v", commands, err)
+	}
+	if got := w.state(press.UpdateID); got != store.Skipped {
+		t.Errorf("the button is %s", got)
+	}
+}
+
+func TestRestartedUpdateIdsAreTaken(t *testing.T) {
+	w := newWorld(t)
+	w.say("before")
+	w.once()
+	w.once() // confirms it
+	if err := w.sim.SetNextUpdateID(500); err != nil {
+		t.Fatal(err)
+	}
+	w.sim.Inject(telegramsim.Incoming{ChatID: allowed, Text: "after", Date: time.Now().Add(time.Hour).Unix()})
+	if r := w.once(); r.GetFetchedCount() != 1 || w.state(500) != store.Queued {
+		t.Errorf("report %v", r)
+	}
+	if r := w.once(); r.GetFetchedCount() != 0 || w.sim.State().Pending != 0 {
+		t.Errorf("report %v, Telegram still has %d", r, w.sim.State().Pending)
+	}
+}
+
+func TestStaleUpdatesAreReported(t *testing.T) {
+	w := newWorld(t)
+	w.say("before")
+	w.once()
+	w.once()
+	if err := w.sim.SetNextUpdateID(500); err != nil {
+		t.Fatal(err)
+	}
+	w.sim.Inject(telegramsim.Incoming{ChatID: allowed, Text: "old", Date: time.Now().Add(-time.Hour).Unix()})
+	r := w.once()
+	if r.GetFetchedCount() != 0 || r.GetReason() != "no-updates" || r.GetDroppedCount() != 1 || r.GetErrorDetails()[0].GetCode() != "stale-drop" ||
+		r.GetErrorDetails()[0].GetMessage() != "dropped stale update 500 below committed floor 100000002" {
+		t.Errorf("report %v", r)
+	}
+	if r = w.once(); r.GetDroppedCount() != 0 {
+		t.Errorf("it is reported twice: %v", r)
+	}
+}
+
+func TestTransientFailuresAreRetriedAndCounted(t *testing.T) {
+	w := newWorld(t)
+	w.say("hello")
+	w.sim.Fail(telegramsim.Fault{Method: "getUpdates", HTML: true})
+	w.sim.Fail(telegramsim.Fault{Method: "getUpdates", Reset: true})
+	if r := w.once(); r.GetStatus() != "ok" || r.GetFetchedCount() != 1 || r.GetTelemetry().GetCounters().GetRetryTotal() != 2 {
+		t.Errorf("report %v", r)
+	}
+}
+
+func TestAFailedFetchIsAFailedCycle(t *testing.T) {
+	for name, fault := range map[string]telegramsim.Fault{
+		"HTML":           {HTML: true, Count: 3},
+		"truncated JSON": {TruncateJSON: true, Count: 3},
+		"cut connection": {TruncateBody: true, Count: 3},
+		"reset":          {Reset: true, Count: 3},
+		"wrong shape":    {Body: `{"ok": true, "result": {}}`},
+		"unauthorized":   {Status: 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			in := w.say("hello")
+			fault.Method = "getUpdates"
+			w.sim.Fail(fault)
+			r := w.once()
+			if r.GetStatus() != "failed" || r.GetReason() != "adapter-fetch-exception" || r.GetFetchedCount() != 0 || r.GetErrorCount() != 1 ||
+				!strings.Contains(r.GetErrors()[0], "fetch_updates failed") || !r.GetErrorDetails()[0].GetRetryable() {
+				t.Errorf("report %v", r)
+			}
+			if strings.Contains(r.String(), telegramsim.DefaultToken) {
+				t.Error("the report shows the token")
+			}
+			w.sim.ClearFaults()
+			if r = w.once(); r.GetFetchedCount() != 1 || w.state(in.UpdateID) != store.Queued {
+				t.Errorf("report after it %v", r)
+			}
+		})
+	}
+}
+
+func TestAStoreThatCannotBeWrittenLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.config.Interval = time.Millisecond
+	_, stop := w.run()
+	w.say("first")
+	w.await(func() bool { return len(w.woken) == 1 })
+	if err := w.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := w.say("second")
+	w.await(func() bool { return len(w.reports) > 0 })
+	stop()
+	if r := w.reports[0]; r.GetStatus() != "failed" || r.GetReason() != "runtime-process-once-exception" ||
+		r.GetErrorDetails()[0].GetCode() != "runtime-process-once-exception" {
+		t.Errorf("report %v", r)
+	}
+	w.open(nil)
+	w.once()
+	if got := w.state(second.UpdateID); got != store.Queued {
+		t.Errorf("state = %s", got)
+	}
+}
+
+func TestRunEndsWhenAnotherGatewayHasTakenOver(t *testing.T) {
+	w := newWorld(t)
+	p := poller.New(w.config)
+	if _, err := w.db.Acquire(t.Context(), bot, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.say("hello")
+	err := p.Run(t.Context())
+	var fenced *store.FencedError
+	if !errors.As(err, &fenced) {
+		t.Errorf("Run() = %v", err)
+	}
+	if len(w.woken) != 0 {
+		t.Error("a lane was woken")
+	}
+}
+
+func TestCursorFileFollowsTheCommits(t *testing.T) {
+	w := newWorld(t)
+	w.config.CursorPath = filepath.Join(t.TempDir(), "runtime", "cursor.json")
+	w.once()
+	if _, err := os.Stat(w.config.CursorPath); !os.IsNotExist(err) {
+		t.Errorf("a cursor was written before there is one: %v", err)
+	}
+	in := w.say("hello")
+	w.once()
+	floor, err := poller.ReadCursor(w.config.CursorPath)
+	if err != nil || floor == nil || *floor != in.UpdateID+1 {
+		t.Errorf("floor %v, %v", floor, err)
+	}
+	// What the file says is not asked again: the store knows better.
+	if err := poller.WriteCursor(w.config.CursorPath, 5); err != nil {
+		t.Fatal(err)
+	}
+	w.once()
+	if floor, err = poller.ReadCursor(w.config.CursorPath); err != nil || *floor != in.UpdateID+1 {
+		t.Errorf("floor %v, %v", floor, err)
+	}
+}
+
+func TestAnImportedCursorSkipsWhatTheOriginHasAnswered(t *testing.T) {
+	w := newWorld(t)
+	w.say("answered by the origin")
+	second := w.say("new")
+	w.config.CursorPath = filepath.Join(t.TempDir(), "cursor.json")
+	if err := poller.WriteCursor(w.config.CursorPath, second.UpdateID); err != nil {
+		t.Fatal(err)
+	}
+	floor, err := poller.LoadCursor(t.Context(), w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.dbPath += ".fresh"
+	w.open(floor)
+	if r := w.once(); r.GetFetchedCount() != 1 || w.state(second.UpdateID) != store.Queued {
+		t.Errorf("report %v", r)
+	}
+}
+
+func TestCursorFileTrouble(t *testing.T) {
+	for _, tt := range []struct {
+		name                 string
+		strict, message      bool
+		status, reason, code string
+	}{
+		{"load", false, true, "ok", "completed-with-errors", "cursor-state-load-error"},
+		{"load", true, true, "failed", "runtime-loop-cycle-exception", "runtime-loop-cycle-exception"},
+		{"save", false, true, "ok", "completed-with-errors", "cursor-state-save-error"},
+		{"save", true, true, "ok", "completed-with-errors", "ack-update-failed"},
+		{"save", true, false, "failed", "adapter-fetch-exception", "adapter-fetch-exception"},
+	} {
+		name := tt.name
+		if tt.strict {
+			name += " strict"
+		}
+		if !tt.message {
+			name += " with nothing to hand on"
+		}
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.config.Strict, w.config.Once = tt.strict, true
+			in := w.sim.Inject(telegramsim.Incoming{ChatID: allowed, Text: "hello", Bot: !tt.message})
+			// A file where a directory is wanted cannot be read or written.
+			w.config.CursorPath = t.TempDir()
+			if tt.name == "save" {
+				blocked := filepath.Join(t.TempDir(), "file")
+				if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				w.config.CursorPath = filepath.Join(blocked, "cursor.json")
+			}
+			var r *telemetryv1.CycleReport
+			if tt.name == "load" {
+				floor, err := poller.LoadCursor(t.Context(), w.config)
+				if floor != nil || (err != nil) != tt.strict {
+					t.Errorf("LoadCursor() = %v, %v", floor, err)
+				}
+				w.config.CursorPath = ""
+			}
+			if tt.name == "load" && tt.strict {
+				r = w.reports[0]
+			} else {
+				r = w.once()
+				if want := map[bool]store.State{true: store.Queued, false: store.Skipped}[tt.message]; w.state(in.UpdateID) != want {
+					t.Errorf("state = %s", w.state(in.UpdateID))
+				}
+			}
+			if r.GetStatus() != tt.status || r.GetReason() != tt.reason || len(r.GetErrorDetails()) != 1 || r.GetErrorDetails()[0].GetCode() != tt.code {
+				t.Errorf("report %v", r)
+			}
+		})
+	}
+}
