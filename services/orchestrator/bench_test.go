@@ -21,34 +21,35 @@ import (
 	"telecodex.dev/services/orchestrator"
 )
 
-// benchEvents is how many events a relay benchmark moves in all.
+// benchEvents is how many events a bare stream and the relay of one turn move.
 const benchEvents = 200_000
 
 // BenchmarkRelay is the rate of events from Codex's stdout to a client's receive,
 // journal and all, next to a bare gRPC stream of the same messages.
 func BenchmarkRelay(b *testing.B) {
-	for _, turns := range []int{1, 64} {
-		b.Run(fmt.Sprintf("turns=%d", turns), func(b *testing.B) {
+	for _, tt := range []struct{ turns, each int }{{1, benchEvents}, {64, 12_500}} {
+		b.Run(fmt.Sprintf("turns=%d", tt.turns), func(b *testing.B) {
 			var relayed, bare time.Duration
 			for b.Loop() {
-				w := start(b, func(c *orchestrator.Config) { c.MaxTurns = turns })
-				took, sample := relay(b, w, turns)
+				w := start(b, func(c *orchestrator.Config) { c.MaxTurns = tt.turns })
+				took, sample := relay(b, w, tt.turns, tt.each)
 				relayed += took
 				w.stop()
 				bare += bareStream(b, sample)
 			}
-			n := float64(b.N) * benchEvents
+			rate := float64(b.N*tt.turns*tt.each) / relayed.Seconds()
+			bareRate := float64(b.N*benchEvents) / bare.Seconds()
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(n/relayed.Seconds(), "events/s")
-			b.ReportMetric(n/bare.Seconds(), "bare-events/s")
-			b.ReportMetric(bare.Seconds()/relayed.Seconds(), "ratio")
+			b.ReportMetric(rate, "events/s")
+			b.ReportMetric(bareRate, "bare-events/s")
+			b.ReportMetric(rate/bareRate, "ratio")
 		})
 	}
 }
 
-// relay runs turns at once and returns how long that took, and one of the events.
-func relay(b *testing.B, w *worker, turns int) (took time.Duration, sample *orchestratorv1.TurnEvent) {
-	each := benchEvents / turns
+// relay runs turns at once and returns how long that took, spawns included, and
+// one of the events.
+func relay(b *testing.B, w *worker, turns, each int) (took time.Duration, sample *orchestratorv1.TurnEvent) {
 	streams := make([]*eventStream, turns)
 	var group sync.WaitGroup
 	began := time.Now()

@@ -100,7 +100,9 @@ func TestProgramServesUntilItIsAskedToStop(t *testing.T) {
 	logs := &buffer{}
 	done := make(chan int, 1)
 	args := []string{"--listen-addr", "127.0.0.1:0", "--metrics-addr", "off", "--state-dir", config.StateDir, "--codex-bin", fakecodex}
-	go func() { done <- orchestrator.Main(ctx, args, func(string) (string, bool) { return "", false }, logs, logs) }()
+	go func() {
+		done <- orchestrator.Main(ctx, args, func(string) (string, bool) { return "", false }, logs, logs)
+	}()
 	eventually(t, "it serves", func() bool { return strings.Contains(logs.String(), `"serving"`) })
 	cancel()
 	if status := <-done; status != 0 || !strings.Contains(logs.String(), `"stopped"`) {

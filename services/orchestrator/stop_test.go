@@ -200,4 +200,3 @@ func (w *worker) status() *orchestratorv1.WatchWorkerResponse {
 	}
 	return status
 }
-

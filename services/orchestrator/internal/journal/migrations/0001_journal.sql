@@ -24,10 +24,13 @@ CREATE INDEX turns_unacknowledged ON turns (id) WHERE acknowledged_at IS NULL;
 CREATE INDEX turns_droppable ON turns (id) WHERE acknowledged_at IS NOT NULL AND dropped_at IS NULL;
 CREATE INDEX turns_dropped ON turns (dropped_at) WHERE dropped_at IS NOT NULL;
 
+-- Not WITHOUT ROWID: a search in such a table reads the whole blob of every row
+-- it compares.
 CREATE TABLE segments (
+  id INTEGER PRIMARY KEY,
   turn INTEGER NOT NULL REFERENCES turns (id),
   first_sequence INTEGER NOT NULL,
   count INTEGER NOT NULL,
   events BLOB NOT NULL,    -- length-delimited TurnEvents
-  PRIMARY KEY (turn, first_sequence)
-) WITHOUT ROWID;
+  UNIQUE (turn, first_sequence)
+);
