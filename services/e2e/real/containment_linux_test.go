@@ -157,7 +157,7 @@ func TestEndedTurnLeavesNothing(t *testing.T) {
 
 func TestSilentProviderIsEndedByTheWatchdog(t *testing.T) {
 	provider := startProvider(t, responses.Book{"Anyone?": {responses.Silence()}})
-	w := startWorker(t, provider, map[string]string{"ORCHESTRATOR_IDLE_TIMEOUT_S": "2"})
+	w := startWorker(t, provider, map[string]string{"ORCHESTRATOR_IDLE_TIMEOUT_S": "5"})
 	u := w.begin(t, ask("silence", "Anyone?"))
 	await(t, 30*time.Second, "Codex waits for the provider", func() bool { return provider.InFlight() == 1 })
 	u.rest(t)
@@ -172,8 +172,8 @@ func TestSilentProviderIsEndedByTheWatchdog(t *testing.T) {
 }
 
 func TestRunningCommandKeepsTheWatchdogQuiet(t *testing.T) {
-	w := startWorker(t, startProvider(t, responses.Book{"Take your time": {responses.Run("sleep 5"), responses.Say("Done.")}}),
-		map[string]string{"ORCHESTRATOR_IDLE_TIMEOUT_S": "2"})
+	w := startWorker(t, startProvider(t, responses.Book{"Take your time": {responses.Run("sleep 12"), responses.Say("Done.")}}),
+		map[string]string{"ORCHESTRATOR_IDLE_TIMEOUT_S": "5"})
 	u := w.run(t, ask("slow", "Take your time"))
 	u.mustSucceed(t)
 	if got := u.answer(t); got != "Done." {

@@ -65,7 +65,9 @@ var corpusBook = responses.Book{
 		responses.Call("mcp__helper", "ping", map[string]any{"text": "hey", "n": 1.5}),
 		responses.Call("mcp__helper", "fail", map[string]any{}), responses.Say("Used."),
 	},
-	"Ask another agent":    {responses.Call("multi_agent_v1", "spawn_agent", map[string]any{"message": "Say hello."}), responses.Say("Asked.")},
+	// The agent that is asked never answers: its answer would come before or after the other's end, by chance.
+	"Ask another agent":    {responses.Call("multi_agent_v1", "spawn_agent", map[string]any{"message": "Take your time."}), responses.Say("Asked.")},
+	"Take your time.":      {responses.Silence()},
 	"Remember heron.":      {responses.Cost(responses.Usage{Input: 1000, Output: 10}), responses.Say("I will.")},
 	"What did I say?":      {responses.Cost(responses.Usage{Input: 2000, Cached: 900, Output: 20, Reasoning: 7}), responses.Recall()},
 	"Say nothing":          {responses.Run("true")},

@@ -127,11 +127,10 @@ func TestFromTelegramToCodexAndBack(t *testing.T) {
 		"Which word?":        {responses.Recall()},
 		"Big":                {responses.Say(bigAnswer())},
 		"Too long":           {responses.Fail("context_length_exceeded", "Your input exceeds the context window of this model.")},
-		"Anyone?":            {responses.Silence()},
 	})
-	w := startWorker(t, provider, map[string]string{"ORCHESTRATOR_IDLE_TIMEOUT_S": "3"})
+	w := startWorker(t, provider, nil)
 	api := startTelegram(t)
-	startGateway(t, w, api.url, map[string]string{"CHANNEL_ALLOWED_CHAT_IDS": "1,2,3,4,5,6,7,8,9"})
+	startGateway(t, w, api.url, map[string]string{"CHANNEL_ALLOWED_CHAT_IDS": "1,2,3,4,5,6,7,8"})
 
 	// Each in a chat of its own and several at a time: the sessions share the worker, never a thread or a directory.
 	for chat, c := range map[int64]struct {
@@ -181,12 +180,7 @@ func TestFromTelegramToCodexAndBack(t *testing.T) {
 				t.Errorf("the person is not told what to do: %.500q", got.Text)
 			}
 		}},
-		8: {"a provider that never answers", func(t *testing.T, chat int64) {
-			if got := api.askIn(t, chat, 0, "Anyone?"); got.Text == "" {
-				t.Errorf("the person is told nothing")
-			}
-		}},
-		9: {"/new forgets", func(t *testing.T, chat int64) {
+		8: {"/new forgets", func(t *testing.T, chat int64) {
 			api.askIn(t, chat, 0, "The word is heron.")
 			api.say(t, chat, "/new")
 			api.heard(t, chat, 2)
@@ -199,6 +193,19 @@ func TestFromTelegramToCodexAndBack(t *testing.T) {
 			t.Parallel()
 			c.run(t, chat)
 		})
+	}
+}
+
+func TestSilentProviderIsToldInTheChat(t *testing.T) {
+	w := startWorker(t, startProvider(t, responses.Book{"Anyone?": {responses.Silence()}, "Hello?": {responses.Say("Hello.")}}),
+		map[string]string{"ORCHESTRATOR_IDLE_TIMEOUT_S": "10"})
+	api := startTelegram(t)
+	startGateway(t, w, api.url, nil)
+	if got := api.askIn(t, 1001, 0, "Anyone?"); !strings.Contains(got.Text, "timed out") {
+		t.Errorf("the person is told %q", got.Text)
+	}
+	if got := api.askIn(t, 1001, 1, "Hello?"); got.Text != "Hello." {
+		t.Errorf("the next message is answered with %q", got.Text)
 	}
 }
 
