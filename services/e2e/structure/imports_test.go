@@ -87,6 +87,7 @@ func allowed() map[string][]string {
 		"internal/testreport":                {lifecycle},
 		"internal/testreport/cmd/testreport": {"internal/testreport", lifecycle},
 		"e2e":                                {},
+		"e2e/bench":                          {},
 		"e2e/conformance":                    {},
 		"e2e/structure":                      {},
 		"e2e/real":                           {},

@@ -67,6 +67,9 @@ func (p *Process) Stdout() string { return p.stdout.String() }
 // Stderr is what the program has written to its standard error so far.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
+// PID is the program's process id.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

@@ -1,0 +1,73 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// rss is the memory of a process that is in RAM, in bytes.
+func rss(b *testing.B, pid int) int { return field(b, pid, "status", "VmRSS") }
+
+// peak is the most that rss has been since forgetPeak.
+func peak(b *testing.B, pid int) int { return field(b, pid, "status", "VmHWM") }
+
+// private is the memory that a process shares with no other, in bytes.
+func private(b *testing.B, pid int) int {
+	return field(b, pid, "smaps_rollup", "Private_Clean") + field(b, pid, "smaps_rollup", "Private_Dirty")
+}
+
+func forgetPeak(b *testing.B, pid int) {
+	b.Helper()
+	if err := os.WriteFile(process(pid, "clear_refs"), []byte("5"), 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// children are the processes that a process has started and that still run.
+func children(b *testing.B, pid int) (pids []int) {
+	b.Helper()
+	files, err := filepath.Glob(process(pid, "task/*/children"))
+	if err != nil || len(files) == 0 {
+		b.Fatalf("the children of process %d are not listed: %v", pid, err)
+	}
+	for _, file := range files {
+		list, err := os.ReadFile(file)
+		if os.IsNotExist(err) {
+			continue // the thread has ended
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, word := range bytes.Fields(list) {
+			child, err := strconv.Atoi(string(word))
+			if err != nil {
+				b.Fatal(err)
+			}
+			pids = append(pids, child)
+		}
+	}
+	return pids
+}
+
+// field reads a line such as "VmRSS:  1234 kB", as bytes.
+func field(b *testing.B, pid int, file, name string) int {
+	b.Helper()
+	content, err := os.ReadFile(process(pid, file))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range bytes.Lines(content) {
+		var size int
+		if _, err := fmt.Sscanf(string(line), name+": %d kB", &size); err == nil {
+			return size * kib
+		}
+	}
+	b.Fatalf("%s of process %d does not tell %s", file, pid, name)
+	return 0
+}
+
+func process(pid int, file string) string { return filepath.Join("/proc", strconv.Itoa(pid), file) }
