@@ -34,7 +34,7 @@ func (w *target) request(t *testing.T, scenario string, variables ...string) *or
 	return &orchestratorv1.RunTurnRequest{
 		TurnId:    "conformance-" + id,
 		SessionId: "conformance:" + id,
-		Prompt:    "hello from " + id,
+		Prompt:    promptMark + " " + id,
 		Env:       env,
 	}
 }

@@ -70,7 +70,7 @@ func TestBadRequestNamesItsField(t *testing.T) {
 			tt.edit(request)
 			info, err := underTest.wantNothingStarted(t, request, codes.InvalidArgument, diagnosticsv1.ErrorReason_ERROR_REASON_INVALID_REQUEST)
 			wantField(t, err, info, tt.field)
-			if strings.Contains(err.Error(), "hello from") {
+			if strings.Contains(err.Error(), promptMark) {
 				t.Errorf("the error quotes the prompt: %v", err)
 			}
 		})

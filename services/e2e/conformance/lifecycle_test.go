@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -115,19 +114,4 @@ func TestWorkingDirBeneathARoot(t *testing.T) {
 	wantEnd(t, w.run(t, request).finished(), succeeded, 0)
 	// A relative path shows where Codex works.
 	readEnv(t, filepath.Join(request.GetWorkingDir(), "here", "env"))
-}
-
-func TestWorkerLogsNoPromptAndNoAnswer(t *testing.T) {
-	t.Parallel()
-	const secret = "PROMPT_DO_NOT_LOG"
-	w := underTest.worker(t, t.TempDir())
-	request := w.request(t, "")
-	request.Prompt = secret
-	w.run(t, request).rest()
-	if err := w.own.Stop(patience); err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(w.own.Stderr()+w.own.Stdout(), secret) {
-		t.Errorf("the log holds it: %s", w.own.Stderr())
-	}
 }

@@ -15,6 +15,7 @@ import (
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/codexsim"
 )
 
 const (
@@ -22,6 +23,8 @@ const (
 	backendEnv = "C2_SHARED=backend,C2_BACKEND=backend"
 	// parentEnv is in the environment of the suite's own worker, not of its Codex.
 	parentEnv = "C2_PARENT=parent"
+	// promptMark begins every prompt that a request holds unless a test sets its own.
+	promptMark = "PROMPT_DO_NOT_LOG"
 	// slots is how many turns the suite's own worker runs at once.
 	slots = 8
 )
@@ -104,9 +107,21 @@ func (w *target) close() error {
 	err := w.conn.Close()
 	if w.own != nil {
 		err = errors.Join(err, w.own.Stop(20*time.Second))
-		if strings.Contains(w.own.Stderr(), "WARNING: DATA RACE") {
-			err = errors.Join(err, errors.New("data race in the worker: "+w.own.Stderr()))
+		err = errors.Join(err, checkLog(w.own.Stdout()+w.own.Stderr()))
+	}
+	return err
+}
+
+// checkLog holds everything that a worker wrote to what is true whatever it did.
+func checkLog(log string) error {
+	var err error
+	for _, secret := range []string{promptMark, codexsim.RawLineSecret, codexsim.StderrSecret} {
+		if strings.Contains(log, secret) {
+			err = errors.Join(err, fmt.Errorf("the worker's log holds %q", secret))
 		}
+	}
+	if strings.Contains(log, "WARNING: DATA RACE") {
+		err = errors.Join(err, errors.New("data race in the worker: "+log))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package codexsim
 
 import (
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +37,8 @@ func (t *turn) milliseconds(name string, otherwise int) time.Duration {
 	return time.Duration(t.number(name, otherwise)) * time.Millisecond
 }
 
-// pause waits, or less when SIGINT comes.
+// pause waits. When SIGINT comes, the scenario ends where it is, so that nothing
+// is said after it; play answers the signal.
 func (t *turn) pause(d time.Duration) {
 	if d <= 0 {
 		return
@@ -46,6 +48,7 @@ func (t *turn) pause(d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-t.ctx.Done():
+		runtime.Goexit()
 	}
 }
 
