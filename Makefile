@@ -17,7 +17,7 @@ BENCH    ?= .
 FUZZTIME ?= 10s
 RUN      ?= .
 
-.PHONY: help build run test test-real conformance bench fuzz generate lint clean
+.PHONY: help build run test test-real corpus conformance bench fuzz generate lint clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,10 @@ test: ## Run every test that needs no account and no network. RUN=… selects by
 
 test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with npm).
 	@$(REPORT) -count=1 -timeout=15m -tags=real -run='$(RUN)' ./services/e2e/real/...
+
+corpus: ## Record anew what the real Codex prints, for the decoder's tests.
+	go test -count=1 -tags=real -run=TestCorpus ./services/e2e/real -record
+	go test -count=1 -run=TestGolden ./services/orchestrator/internal/codex -update
 
 conformance: ## Hold the orchestrator at ADDR=host:port to the contract; without ADDR, this one.
 	@ADDR='$(ADDR)' SHARED_DIR='$(SHARED_DIR)' $(REPORT) -count=1 -timeout=10m -run='$(RUN)' ./services/e2e/conformance
