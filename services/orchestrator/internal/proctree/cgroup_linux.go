@@ -77,6 +77,9 @@ func killCgroup(dir string) bool {
 // removeCgroup removes an empty cgroup and those beneath it. For a moment after the last process it is still busy; a
 // directory that stays is harmless.
 func removeCgroup(dir string) {
+	if dir == "" {
+		return
+	}
 	inner, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
 	for _, procs := range inner {
 		removeCgroup(filepath.Dir(procs))

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -130,3 +131,12 @@ func children(pid int) (pids []int) {
 
 // command is the test binary as a command that reads and writes nothing.
 func command(args ...string) *exec.Cmd { return exec.Command(self(), args...) }
+
+// dies fails the test unless the descendant dies soon.
+func (w *witness) dies(t *testing.T) {
+	t.Helper()
+	_ = w.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := w.conn.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Fatalf("descendant survives: %v", err)
+	}
+}

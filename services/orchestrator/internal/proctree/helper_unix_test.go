@@ -124,12 +124,3 @@ func (w *witness) dead(t *testing.T) {
 		t.Fatal("descendant survives")
 	}
 }
-
-// dies fails the test unless the descendant dies soon.
-func (w *witness) dies(t *testing.T) {
-	t.Helper()
-	_ = w.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := w.conn.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-		t.Fatalf("descendant survives: %v", err)
-	}
-}

@@ -205,9 +205,7 @@ func (c *contained) wait() Exit {
 
 // forget gives up what identify made.
 func (c *contained) forget() {
-	if c.cgroup != "" {
-		removeCgroup(c.cgroup)
-	}
+	removeCgroup(c.cgroup)
 	if c.note != nil {
 		c.note.remove()
 	}
@@ -229,7 +227,7 @@ func raw(list []string) [][]byte {
 }
 
 func text(list [][]byte) []string {
-	strings := make([]string, len(list)) // never nil: to os/exec a nil environment means "inherit"
+	strings := make([]string, len(list))
 	for i, b := range list {
 		strings[i] = string(b)
 	}

@@ -22,9 +22,7 @@ func killAbandoned(dir string) error {
 		if !purge(m, cgroup, time.Now().Add(abandonedGrace)) {
 			return false
 		}
-		if cgroup != "" {
-			removeCgroup(cgroup)
-		}
+		removeCgroup(cgroup)
 		return true
 	})
 }

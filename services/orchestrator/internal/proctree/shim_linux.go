@@ -71,14 +71,13 @@ func runShim() int {
 		_ = s.reports.Encode(failure)
 		return 2
 	}
-	if s.reports.Encode(report{}) != nil {
-		return 2 // the supervisor is gone
-	}
+	_ = s.reports.Encode(report{}) // a supervisor that is gone shows in watch
 	go s.forward(signals)
 	go s.watch(control)
 	ended := report{Ended: true, Status: s.reap()}
 	if s.Mark != 0 {
 		s.endDescendants()
+		removeCgroup(string(s.Cgroup)) // the supervisor would, but may be gone
 	}
 	_ = s.reports.Encode(ended)
 	return 0 // in a namespace, this is what kills the descendants
