@@ -61,7 +61,10 @@ func NewSender(config Config) *Sender {
 // the store is lost to another gateway. A call under way at the end may take a
 // few seconds more.
 func (s *Sender) Run(ctx context.Context) error {
-	if err := s.recover(ctx); err != nil {
+	switch err := s.recover(ctx); {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	s.mu.Lock()

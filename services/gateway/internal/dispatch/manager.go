@@ -80,7 +80,10 @@ func New(config Config) *Manager {
 // and are watched again by the next Run.
 func (m *Manager) Run(ctx context.Context) error {
 	open, err := m.Store.OpenSessions(ctx)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	m.Wake(open, true)
