@@ -1,0 +1,228 @@
+package lane
+
+import (
+	"errors"
+	"fmt"
+)
+
+// arrive lets one message reach its worker, or get lost.
+func (w *world) arrive() {
+	if len(w.network) == 0 {
+		return
+	}
+	i := w.IntN(len(w.network))
+	m := w.network[i]
+	w.network = append(w.network[:i], w.network[i+1:]...)
+	target := &w.workers[m.worker]
+	if !target.up {
+		w.fail(m.call, Unknown)
+		return
+	}
+	w.trace("worker %d gets %v of turn %d", m.worker, m.kind, m.turn.id)
+	r, known := target.rows[m.turn.id]
+	switch {
+	case m.kind == CancelTurn:
+		if !known {
+			target.rows[m.turn.id] = &row{progress: 2}
+		} else if r.progress < 2 {
+			r.progress, r.outcome = 2, Ended
+		}
+		m.turn.cancel = false
+	case m.journal != target.journal:
+		w.fail(m.call, InterruptAndUnpin)
+	case !known && m.kind == Watch:
+		w.fail(m.call, RunOrInterrupt)
+	case !known && w.busy(target):
+		w.fail(m.call, Wait)
+	case !known && target.full:
+		w.fail(m.call, WaitOrPlace)
+	default:
+		if !known {
+			w.spawn(target, m)
+		}
+		if w.gateway.call == m.call {
+			w.gateway.joined = true
+			w.input(Input{Kind: Joined})
+		}
+	}
+}
+
+func (w *world) busy(target *worker) bool {
+	for _, r := range target.rows {
+		if r.progress < 2 {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) spawn(target *worker, m message) {
+	w.trace("turn %d starts at worker %d", m.turn.id, m.worker)
+	target.rows[m.turn.id] = &row{}
+	if w.store.thread && w.IntN(4) == 0 {
+		target.rows[m.turn.id] = &row{progress: 2, outcome: NotResumable}
+		return
+	}
+	if m.turn.starts++; m.turn.starts > 1 {
+		w.err = fmt.Errorf("turn %d was started %d times", m.turn.id, m.turn.starts)
+	}
+	if head := w.store.head(); head != m.turn {
+		w.err = fmt.Errorf("turn %d started out of order or after its end", m.turn.id)
+	} else if head.stored < Assigned {
+		w.err = fmt.Errorf("turn %d started before ASSIGNED was committed", m.turn.id)
+	}
+}
+
+// stream delivers the next event of the open call.
+func (w *world) stream() {
+	g := &w.gateway
+	t := w.store.head()
+	if g.call == 0 || !g.joined || t == nil || g.state.Phase != Following {
+		return
+	}
+	r, ok := w.workers[t.worker].rows[t.id]
+	switch {
+	case !ok || g.cursor >= r.progress:
+	case !w.calm && w.IntN(30) == 0:
+		w.input(Input{Kind: Gap})
+	case g.cursor == 0 && r.progress == 1:
+		g.cursor = 1
+		if !t.named {
+			w.input(Input{Kind: Named})
+		}
+	default:
+		g.cursor = 2
+		w.input(Input{Kind: Finished, Outcome: r.outcome})
+	}
+}
+
+func (w *world) fail(call int, action Action) {
+	if call == 0 || call != w.gateway.call {
+		return
+	}
+	w.gateway.call, w.gateway.joined = 0, false
+	w.input(Input{Kind: Failed, Action: action})
+}
+
+func (w *world) input(in Input) {
+	for pending := []Input{in}; len(pending) > 0 && w.gateway.up && w.err == nil; {
+		next, effects := w.step(w.gateway.state, pending[0])
+		if *simSeed != 0 { // boxing its arguments is half the cost of a step
+			w.trace("%+v --%+v--> %+v %v", w.gateway.state, pending[0], next, effects)
+		}
+		w.gateway.state = next
+		pending = pending[1:]
+		for _, e := range effects {
+			answer, ok := w.effect(e)
+			if !w.gateway.up || w.err != nil {
+				return
+			}
+			if ok {
+				pending = append(pending, answer)
+			}
+		}
+	}
+}
+
+// effect carries out an effect, unless the gateway crashes over it.
+func (w *world) effect(e Effect) (Input, bool) {
+	t := w.store.head()
+	switch e {
+	case Load:
+		h := Head{Held: w.store.pinned >= 0}
+		if t != nil {
+			h.Stored, h.Cancelled = t.stored, t.cancel
+		}
+		return Input{Kind: Loaded, Head: h}, true
+	case Place:
+		return w.place()
+	case Run, Watch:
+		w.gateway.calls++
+		w.gateway.call, w.gateway.joined, w.gateway.cursor = w.gateway.calls, false, 0
+		w.network = append(w.network, message{e, w.gateway.call, t, t.worker, t.journal})
+	case CancelTurn:
+		w.network = append(w.network, message{e, 0, t, t.worker, t.journal})
+	case Pause:
+		w.gateway.pause = true
+	case Close:
+		w.gateway.call, w.gateway.joined = 0, false
+	case Acknowledge:
+		if w.gateway.state.Phase == Settling {
+			w.err = errors.New("acknowledged before the outcome is stored")
+		}
+	case Report, RaiseAlarm, Leave:
+	default:
+		return w.commit(e, t)
+	}
+	return Input{}, false
+}
+
+func (w *world) place() (Input, bool) {
+	i := w.store.pinned
+	if i < 0 {
+		i = w.IntN(2)
+	}
+	if !w.workers[i].up {
+		return Input{Kind: Unplaced}, true
+	}
+	w.gateway.picked = i
+	return Input{Kind: Placed}, true
+}
+
+// commit writes to the store. The gateway may crash before or after it, and the
+// commit may fail although it happened.
+func (w *world) commit(e Effect, t *turn) (Input, bool) {
+	fault := 9
+	if !w.calm {
+		fault = w.IntN(40)
+	}
+	if fault == 0 {
+		w.gateway = gateway{calls: w.gateway.calls}
+		return Input{}, false
+	}
+	if fault == 1 {
+		return Input{Kind: CommitFailed}, true
+	}
+	w.apply(e, t)
+	if fault == 2 {
+		w.gateway = gateway{calls: w.gateway.calls}
+		return Input{}, false
+	}
+	if fault == 3 {
+		return Input{Kind: CommitFailed}, true
+	}
+	return Input{Kind: Committed}, true
+}
+
+func (w *world) apply(e Effect, t *turn) {
+	if finished := e == Finish || e == Restart; finished && t.stored != Accepted {
+		w.err = fmt.Errorf("turn %d has an outcome but was never accepted", t.id)
+	}
+	switch e {
+	case Assign:
+		t.stored, t.worker, t.journal = Assigned, w.gateway.picked, w.workers[w.gateway.picked].journal
+		w.store.pinned = t.worker
+	case Unassign:
+		t.stored, w.store.pinned = Queued, -1
+	case Accept:
+		t.stored = Accepted
+	case Name:
+		t.named, w.store.thread = true, true
+	case SettleNew:
+		w.store.thread, w.store.pinned = false, -1
+		t.settled = e
+	case InterruptUnpin:
+		w.store.pinned = -1
+		t.settled = e
+	case Restart:
+		t.settled, w.store.thread = e, false
+		again := &turn{id: len(w.store.turns), stored: Queued}
+		i := 0
+		for w.store.turns[i] != t {
+			i++
+		}
+		w.store.turns = append(w.store.turns[:i+1], append([]*turn{again}, w.store.turns[i+1:]...)...)
+	default:
+		t.settled = e
+	}
+}
