@@ -35,19 +35,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	if err != nil && !errors.Is(err, ErrCycleFailed) {
 		config.Log.Error("the gateway stopped", zap.Error(err))
 	}
-	return ExitStatus(ctx, err)
-}
-
-// ExitStatus is the exit status of a program whose Run returned err: 0; 1 for
-// an error; 130 when it was ctx that ended it.
-func ExitStatus(ctx context.Context, err error) int {
-	switch {
-	case ctx.Err() != nil:
-		return lifecycle.ExitInterrupted
-	case err != nil:
-		return lifecycle.ExitFailed
-	}
-	return lifecycle.ExitOK
+	return lifecycle.Status(ctx, err)
 }
 
 // fatal says that the store was lost to another gateway.

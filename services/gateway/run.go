@@ -66,7 +66,7 @@ func (g *gateway) cycle(ctx context.Context) error {
 	}
 	// Lanes and commands fill the outbox, never the other way round.
 	if err := errors.Join(g.dispatch.Quiet(ctx), g.sender.Quiet(ctx)); err != nil {
-		return nil // ctx has ended
+		return context.Cause(ctx) // a single cycle that is cut off has left work
 	}
 	g.tracker.Leave()
 	flush, cancel := context.WithTimeout(ctx, flushGrace)

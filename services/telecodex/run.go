@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stder
 	if err != nil && ctx.Err() == nil {
 		log.Error("stopped", zap.Error(err))
 	}
-	return gateway.ExitStatus(ctx, err)
+	return lifecycle.Status(ctx, err)
 }
 
 // inProcess is the gRPC target of the worker in the same process.
@@ -68,12 +68,12 @@ func together(ctx context.Context, g gateway.Config, o orchestrator.Config) erro
 	g.Dialer = func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }
 
 	workerCtx, stopWorker := context.WithCancel(ctx)
-	gatewayCtx, stopGateway := context.WithCancel(context.WithoutCancel(ctx))
+	gatewayCtx, stopGateway := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWorker()
 	worker := make(chan error, 1)
 	go func() {
 		err := orchestrator.Run(workerCtx, o)
-		stopGateway()
+		stopGateway(context.Cause(ctx))
 		worker <- err
 	}()
 	gatewayErr := gateway.Run(gatewayCtx, g)

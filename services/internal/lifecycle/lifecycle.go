@@ -40,12 +40,36 @@ type Program func(ctx context.Context, args []string, env Lookup, stdout, stderr
 // a second signal then ends the process at once, as it would by default. It is
 // the only place that calls os.Exit.
 func Main(program Program) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	release := context.AfterFunc(ctx, stop)
-	status := program(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
-	release()
-	stop()
-	os.Exit(status)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		received := <-signals
+		signal.Stop(signals)
+		cancel(&Stopped{Signal: received})
+	}()
+	os.Exit(program(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
+}
+
+// Stopped is the cause of a context that a signal ended.
+type Stopped struct{ Signal os.Signal }
+
+func (s *Stopped) Error() string { return "stopped by a signal: " + s.Signal.String() }
+
+// Status is the exit status of a program whose body returned err: one that came
+// to an orderly end because of SIGTERM did as it was told (0); one that Ctrl+C or
+// anything else ended, or that left work undone, was interrupted (130).
+func Status(ctx context.Context, err error) int {
+	var stopped *Stopped
+	switch {
+	case err == nil && errors.As(context.Cause(ctx), &stopped) && stopped.Signal == syscall.SIGTERM:
+		return ExitOK
+	case ctx.Err() != nil:
+		return ExitInterrupted
+	case err != nil:
+		return ExitFailed
+	}
+	return ExitOK
 }
 
 // Group runs tasks until the first of them fails or the context ends.

@@ -3,6 +3,8 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"os"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -47,5 +49,32 @@ func TestGroupGoesOnWhenATaskHasDoneItsWork(t *testing.T) {
 	})
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestStatusTellsHowAProgramEnded(t *testing.T) {
+	ended := func(cause error) context.Context {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		return ctx
+	}
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want int
+	}{
+		{"work done", t.Context(), nil, lifecycle.ExitOK},
+		{"failed", t.Context(), errors.New("broken"), lifecycle.ExitFailed},
+		{"Ctrl+C", ended(&lifecycle.Stopped{Signal: os.Interrupt}), nil, lifecycle.ExitInterrupted},
+		{"SIGTERM", ended(&lifecycle.Stopped{Signal: syscall.SIGTERM}), nil, lifecycle.ExitOK},
+		{"SIGTERM with work left", ended(&lifecycle.Stopped{Signal: syscall.SIGTERM}), errors.New("cut off"), lifecycle.ExitInterrupted},
+		{"another end", ended(nil), nil, lifecycle.ExitInterrupted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := lifecycle.Status(tt.ctx, tt.err); got != tt.want {
+				t.Errorf("status %d, want %d", got, tt.want)
+			}
+		})
 	}
 }
