@@ -53,7 +53,7 @@ func installed(t *testing.T, install func() (string, error)) string {
 	t.Helper()
 	dir, err := install()
 	if errors.Is(err, errNoNPM) && os.Getenv("CI") != "true" {
-		t.Skipf("SKIPPED, NOT TESTED: %v, so the real Codex cannot be installed", err)
+		t.Skipf("SKIPPED, NOT TESTED: %v, so what this test runs cannot be installed", err)
 	}
 	if err != nil {
 		t.Fatal(err)
