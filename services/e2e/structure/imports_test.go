@@ -86,6 +86,7 @@ func allowed() map[string][]string {
 		// Tests and what they use. Those of e2e see binaries and the contract only.
 		"internal/testreport":                {lifecycle},
 		"internal/testreport/cmd/testreport": {"internal/testreport", lifecycle},
+		"e2e":                                {},
 		"e2e/bench":                          {},
 		"e2e/conformance":                    {},
 		"e2e/docs":                           {},
