@@ -35,6 +35,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	group.Go(g.poller.Run)
 	group.Go(g.keepHouse)
+	group.Go(lifecycle.Trim)
 	return group.Wait()
 }
 

@@ -188,6 +188,7 @@ func (w *worker) serve(ctx context.Context) error {
 		return metrics.Serve(ctx, w.config.MetricsAddr, w.registry(), w.ready)
 	})
 	group.Go(w.prune)
+	group.Go(lifecycle.Trim)
 	err := group.Wait()
 	log.Info("stopped")
 	return err
