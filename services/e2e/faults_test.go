@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestAKilledGatewayLosesNothingAndRunsNothingTwice(t *testing.T) {
+	s := newSystem(t)
+	s.startWorker()
+	const count = 12
+	var prompts []string
+	for i := range count {
+		prompts = append(prompts, fmt.Sprintf("!scenario slow FAKE_CODEX_DELAY=40\nprompt %d", i))
+		s.say(prompts[i])
+	}
+	s.startGateway(nil)
+	// Killed whenever another turn has begun, so at ever other points of it.
+	for i := 0; i < count; i += 3 {
+		s.eventually("the next turns begin", func() bool { started, _ := s.runs(prompts[i]); return started == 1 })
+		if err := s.gateway.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		s.startGateway(nil)
+	}
+	texts := s.heard(count)
+	for i, prompt := range prompts {
+		if started, ended := s.runs(prompt); started != 1 || ended != 1 {
+			t.Errorf("prompt %d: %d started, %d ended", i, started, ended)
+		}
+		if want := fmt.Sprintf("You said: prompt %d", i); i >= len(texts) || texts[i] != want {
+			t.Errorf("message %d is not %q: %q", i, want, texts)
+		}
+	}
+}
+
+func TestAKilledWorkerLeavesTheDecisionToThePerson(t *testing.T) {
+	s := newSystem(t)
+	s.startWorker()
+	s.startGateway(nil)
+	prompt := "!scenario hang\nx"
+	s.say(prompt)
+	s.eventually("Codex runs", func() bool { started, _ := s.runs(prompt); return started == 1 })
+	if err := s.worker.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.startWorker()
+	if question := s.heard(1)[0]; !strings.Contains(question, "it may have partly run") {
+		t.Errorf("the person is asked %q", question)
+	}
+	s.say("meanwhile")
+	if answer := s.heard(2)[1]; answer != "You said: meanwhile" {
+		t.Errorf("a later message is answered %q", answer)
+	}
+	s.say("/drop")
+	s.heard(3)
+	if started, _ := s.runs(prompt); started != 1 {
+		t.Errorf("the interrupted turn ran %d times", started)
+	}
+}
+
+func TestCancelStopsCodex(t *testing.T) {
+	s := newSystem(t)
+	s.startWorker()
+	s.startGateway(nil)
+	prompt := "!scenario hang\nx"
+	s.say(prompt)
+	s.eventually("Codex runs", func() bool { started, _ := s.runs(prompt); return started == 1 })
+	s.say("/cancel")
+	if answer := s.heard(1)[0]; !strings.HasPrefix(answer, "Stopped.") {
+		t.Errorf("/cancel is answered %q", answer)
+	}
+	s.say("next")
+	if answer := s.heard(2)[1]; answer != "You said: next" {
+		t.Errorf("the next message is answered %q", answer)
+	}
+}
+
+func TestALongAnswerArrivesAsAFile(t *testing.T) {
+	s := newSystem(t)
+	s.startWorker()
+	s.startGateway(nil)
+	s.say("!scenario huge_line FAKE_CODEX_BYTES=3000000\nx")
+	s.heard(2)
+	messages := s.sim.Messages(chat)
+	if d := messages[1].Document; d == nil || len(d.Content) != 3_000_000 {
+		t.Error("the file is not the whole answer")
+	}
+}
+
+func TestAWorkerThatComesLateRunsWhatWaits(t *testing.T) {
+	s := newSystem(t)
+	s.startGateway(nil)
+	s.say("one")
+	s.say("/status")
+	if status := s.heard(1)[0]; !strings.Contains(status, "The worker cannot be reached right now.") {
+		t.Errorf("/status is answered %q", status)
+	}
+	s.startWorker()
+	if texts := s.heard(2); !slices.Contains(texts, "You said: one") {
+		t.Errorf("messages = %q", texts)
+	}
+}
