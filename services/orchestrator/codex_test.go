@@ -173,3 +173,35 @@ func TestWorkspaceOfASessionIsItsOwnAndKept(t *testing.T) {
 		}
 	}
 }
+
+func TestSessionSeesNeitherTheJournalNorOtherWorkspaces(t *testing.T) {
+	w := start(t)
+	capabilities, err := w.GetCapabilities(t.Context(), &orchestratorv1.GetCapabilitiesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if capabilities.GetContainment() != "namespace" {
+		return // the weaker containments cannot hide anything
+	}
+	dump := func(turnID, path string) {
+		t.Helper()
+		w.finish(request(turnID, "dump_env_then_exit", "CODEX_WRAPPER_TEST_DUMP_ENV="+path))
+	}
+	dump("t1", "own")
+	own, err := filepath.Glob(filepath.Join(w.config.StateDir, "workspaces", "*", "own"))
+	if err != nil || len(own) != 1 {
+		t.Fatalf("own workspace: %v, %v", own, err)
+	}
+	// Another session writes into its view of the first one's directory and of
+	// the private one.
+	dump("t2", filepath.Join(filepath.Dir(own[0]), "foreign"))
+	dump("t3", filepath.Join(w.config.StateDir, "private", "foreign"))
+	for _, path := range []string{filepath.Join(filepath.Dir(own[0]), "foreign"), filepath.Join(w.config.StateDir, "private", "foreign")} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("another session wrote %s", path)
+		}
+	}
+	if content, err := os.ReadFile(own[0]); err != nil || len(content) == 0 {
+		t.Errorf("the own file: %v", err)
+	}
+}

@@ -159,7 +159,9 @@ func (w *worker) serverOptions(engine codex.Engine) server.Options {
 		Sandboxes:  c.AllowedSandboxes,
 		Base:       c.base(w.dir.Home()),
 		Env:        c.CodexEnv,
-		Mask:       append([]string{w.dir.Private()}, c.ExtraMask...),
+		// The workspaces too: a session sees its own, not the others'.
+		Mask: append([]string{w.dir.Private(), c.WorkspaceDir}, c.ExtraMask...),
+		Keep: append([]string{c.CodexHome}, c.WorkspaceRoots...),
 	}
 }
 

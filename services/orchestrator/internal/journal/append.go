@@ -124,15 +124,7 @@ func (p *pending) add(segments []segment) (bytes int) {
 }
 
 func writeAppends(tx *sql.Tx, appends []*pending) error {
-	if len(appends) == 0 {
-		return nil
-	}
 	ctx := context.Background()
-	insert, err := tx.PrepareContext(ctx, "INSERT INTO segments (turn, first_sequence, count, events) VALUES (?, ?, ?, ?)")
-	if err != nil {
-		return err
-	}
-	defer insert.Close()
 	for _, p := range appends {
 		next := p.log.committed + 1
 		for _, s := range p.segments {
@@ -146,7 +138,9 @@ func writeAppends(tx *sql.Tx, appends []*pending) error {
 			continue
 		}
 		for _, s := range p.segments {
-			if _, err := insert.ExecContext(ctx, p.log.row, s.first, s.count, s.data); err != nil {
+			_, err := tx.ExecContext(ctx, "INSERT INTO segments (turn, first_sequence, count, events) VALUES (?, ?, ?, ?)",
+				p.log.row, s.first, s.count, s.data)
+			if err != nil {
 				return err
 			}
 		}

@@ -42,6 +42,7 @@ type Options struct {
 	Base        codex.Base
 	Env         map[string]string // environment of Codex, below the request's own
 	Mask        []string          // what Codex must not see
+	Keep        []string          // and what of it nevertheless
 }
 
 // Server implements OrchestratorService.

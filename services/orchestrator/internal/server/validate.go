@@ -92,7 +92,7 @@ func (s *Server) spec(r *orchestratorv1.RunTurnRequest) (turn.Spec, error) {
 	spec.MakeDir = r.GetWorkingDir() == ""
 	spec.Codex.Sandbox, spec.Codex.Approval, spec.Codex.Model = policy.Sandbox, policy.Approval, policy.Model
 	spec.Codex.Env = codex.Environment(s.o.Base, s.o.Env, r.GetEnv())
-	spec.Codex.Mask = s.o.Mask
+	spec.Codex.Mask, spec.Codex.Keep = s.o.Mask, s.o.Keep
 	return spec, nil
 }
 

@@ -220,38 +220,48 @@ func (m *Manager) find(ctx context.Context, turnID string) (*Turn, error) {
 
 // Follow yields the events of a turn after a sequence: those that are stored, then
 // those to come, to the finished one. The end of ctx is an error of the sequence.
-// Errors: journal.ErrUnknown.
+// Errors: journal.ErrUnknown; journal.ErrClosed for a turn whose end could not be
+// stored before the worker stopped.
 func (m *Manager) Follow(ctx context.Context, turnID string, after uint64) (Events, error) {
-	t, err := m.find(ctx, turnID)
+	t, record, err := m.look(ctx, turnID)
 	if err != nil {
 		return nil, err
 	}
 	if t != nil {
 		return t.follow(ctx, after), nil
 	}
-	record, err := m.journal.Get(ctx, turnID)
-	if err != nil {
-		return nil, err
-	}
-	if record.Finished == nil { // it began or ended between the two looks
-		return m.Follow(ctx, turnID, after)
-	}
 	return replay(ctx, m.journal, record, after), nil
+}
+
+// look finds a turn: running here, or ended in the journal.
+func (m *Manager) look(ctx context.Context, turnID string) (*Turn, journal.Record, error) {
+	for {
+		t, err := m.find(ctx, turnID)
+		if t != nil || err != nil {
+			return t, journal.Record{}, err
+		}
+		record, err := m.journal.Get(ctx, turnID)
+		if err != nil || record.Finished != nil {
+			return nil, record, err
+		}
+		// It began between the two looks, or its end could not be stored.
+		select {
+		case <-m.abandoned:
+			return nil, record, journal.ErrClosed
+		default:
+		}
+	}
 }
 
 // Cancel asks a turn to stop and returns what is known of it. It is idempotent.
 // An id that is not known becomes a tombstone.
 func (m *Manager) Cancel(ctx context.Context, turnID string) (journal.Record, error) {
 	for {
-		t, err := m.find(ctx, turnID)
-		if err != nil {
-			return journal.Record{}, err
-		}
+		t, record, err := m.look(ctx, turnID)
 		if t != nil {
 			t.stop(orchestratorv1.FinishCause_FINISH_CAUSE_CANCELLED)
 			return m.journal.Get(ctx, turnID)
 		}
-		record, err := m.journal.Get(ctx, turnID)
 		if errors.Is(err, journal.ErrUnknown) {
 			record, err = m.journal.Tombstone(tombstoneEvent(turnID))
 		}

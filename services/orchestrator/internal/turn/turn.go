@@ -127,6 +127,9 @@ func (t *Turn) execute() {
 	}
 	run, err := t.spawn()
 	if err != nil {
+		if cause := errors.Unwrap(err); cause != nil {
+			err = cause // the error itself says as much as may be shown to callers
+		}
 		t.log.Warn("codex could not be started", zap.Error(err))
 		t.ending.cause = orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN
 		return
