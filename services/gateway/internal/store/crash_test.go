@@ -55,7 +55,7 @@ func writeUntilKilled(path string) {
 }
 
 func TestNothingIsLostOrDoneTwiceWhenTheProcessIsKilled(t *testing.T) {
-	const kills = 8
+	const kills = 5
 	path := filepath.Join(t.TempDir(), "gateway.db")
 	promised := map[string]int64{}
 	for n := range kills {

@@ -123,24 +123,30 @@ func answer(text string) []store.Message {
 // order in which they were sent.
 func (d *desk) sendAll() map[int64][]string {
 	d.t.Helper()
-	ctx := d.t.Context()
 	sent := map[int64][]string{}
-	chats, err := d.PendingChats(ctx)
+	chats, err := d.PendingChats(d.t.Context())
 	d.must(err)
 	for _, id := range chats {
-		for {
-			m, ok, err := d.NextMessage(ctx, id)
-			d.must(err)
-			if !ok {
-				break
-			}
-			d.must(d.MarkSending(ctx, m.ID))
-			_, err = d.MarkSent(ctx, m.ID, 500+m.ID, began)
-			d.must(err)
-			sent[id] = append(sent[id], m.Text)
-		}
+		sent[id] = d.send(id)
 	}
 	return sent
+}
+
+// send sends every waiting message of a chat.
+func (d *desk) send(chatID int64) (sent []string) {
+	d.t.Helper()
+	ctx := d.t.Context()
+	for {
+		m, ok, err := d.NextMessage(ctx, chatID)
+		d.must(err)
+		if !ok {
+			return sent
+		}
+		d.must(d.MarkSending(ctx, m.ID))
+		_, err = d.MarkSent(ctx, m.ID, 500+m.ID, began)
+		d.must(err)
+		sent = append(sent, m.Text)
+	}
 }
 
 func wantStateError(t testing.TB, err error) {

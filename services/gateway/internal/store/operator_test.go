@@ -15,7 +15,7 @@ func TestStatsCountWhatWaits(t *testing.T) {
 	ctx := t.Context()
 	d.ingest(prompt(1, "a"), prompt(2, "b"), prompt(3, "c"), prompt(4, "d"))
 	for _, s := range []string{"assign", "interrupt"} {
-		d.must(d.step(ctx, s))
+		d.must(d.step(ctx, s, 1))
 	}
 	d.must(d.Assign(ctx, turnID(2, 1), worker, "j"))
 	got, err := d.Stats(ctx)
@@ -78,7 +78,7 @@ func TestPruneRemovesOnlyWhatWasSettledLongAgo(t *testing.T) {
 	ctx := t.Context()
 	d.ingest(prompt(1, "interrupted"))
 	for _, s := range []string{"assign", "interrupt"} {
-		d.must(d.step(ctx, s))
+		d.must(d.step(ctx, s, 1))
 	}
 	var batch []store.NewUpdate
 	for id := int64(2); id < 1302; id++ {

@@ -33,7 +33,10 @@ func (q *tx) post(key Key, turnID string, messages []Message) error {
 		var content []byte
 		if m.Document != nil {
 			// A document without content is still one, unlike NULL.
-			name, content = m.Document.Name, append([]byte{}, m.Document.Content...)
+			name, content = m.Document.Name, m.Document.Content
+			if content == nil {
+				content = []byte{}
+			}
 		}
 		if err := q.exec(`INSERT INTO outbox (bot_id, outbox_id, generation, update_id, turn_id, chat_id, topic_id, group_chat, kind,
 				text, document_name, document, reply_to, markup, state, attempts, not_before, in_doubt, sent_message_id, reason,

@@ -206,11 +206,11 @@ func (c *chaos) check() {
 }
 
 func TestRandomHistoriesLoseNothingAndDoNothingTwice(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			c := &chaos{desk: newDesk(t), Rand: rand.New(rand.NewPCG(seed, 1)), succeeded: map[int64]int{}}
-			for range 250 {
+			for range 200 {
 				switch n := c.IntN(20); {
 				case n < 3:
 					c.ingestSome()

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -26,9 +27,9 @@ var ways = []struct {
 	{"DROPPED", []string{"assign", "accept", "interrupt", "drop"}},
 }
 
-// step does one thing to update 1's first turn.
-func (d *desk) step(ctx context.Context, name string) (err error) {
-	id := turnID(1, 1)
+// step does one thing to the first turn of an update.
+func (d *desk) step(ctx context.Context, name string, update int64) (err error) {
+	id := turnID(update, 1)
 	switch name {
 	case "assign":
 		err = d.Assign(ctx, id, worker, "journal-0")
@@ -51,16 +52,28 @@ func (d *desk) step(ctx context.Context, name string) (err error) {
 	case "acknowledge":
 		err = d.Acknowledged(ctx, id)
 	case "send":
-		d.sendAll()
+		d.send(1000 + update)
 	}
 	return err
 }
+
+// cell is one step from one state, in a session of its own.
+type cell struct {
+	step, from, to string // to is empty where the step is refused
+	way            []string
+	update         int64
+	before, once   snapshot
+}
+
+func (c *cell) name() string { return c.step + " from " + c.from }
 
 // TestEveryStepFromEveryState does each step in each state, twice, with a crash
 // before each: the second one changes nothing, and a refusal neither.
 func TestEveryStepFromEveryState(t *testing.T) {
 	const no = "" // refused
-	want := map[string][]string{
+	d := newDesk(t)
+	var cells []*cell
+	for step, row := range map[string][]string{
 		//              QUEUED      ASSIGNED      ACCEPTED      FINISHED    DELIVERED    INTERRUPTED    DROPPED
 		"assign":      {"ASSIGNED", "ASSIGNED", no, no, no, no, no},
 		"unassign":    {"QUEUED", "QUEUED", no, no, no, no, no},
@@ -72,66 +85,89 @@ func TestEveryStepFromEveryState(t *testing.T) {
 		"again":       {no, no, no, no, no, "QUEUED", "DROPPED"},
 		"drop":        {no, no, no, no, no, "DROPPED", "DROPPED"},
 		"acknowledge": {no, no, no, "FINISHED", "DELIVERED", "INTERRUPTED", "DROPPED"},
-	}
-	for step, row := range want {
-		for i, way := range ways {
-			t.Run(step+" from "+way.state, func(t *testing.T) {
-				t.Parallel()
-				d := newDesk(t)
-				d.ingest(prompt(1, "hello"))
-				for _, s := range way.steps {
-					d.must(d.step(t.Context(), s))
-				}
-				if got := d.state(1); string(got) != way.state {
-					t.Fatalf("the way leads to %s", got)
-				}
-				before := d.snapshot()
-				d.reopen()
-				err := d.step(t.Context(), step)
-				if row[i] == no {
-					wantStateError(t, err)
-					if diff := cmp.Diff(before, d.snapshot()); diff != "" {
-						t.Errorf("a refusal changed\n%s", diff)
-					}
-					return
-				}
-				d.must(err)
-				if got := d.state(1); string(got) != row[i] {
-					t.Fatalf("state = %s, want %s", got, row[i])
-				}
-				once := d.snapshot()
-				d.reopen()
-				d.must(d.step(t.Context(), step))
-				if diff := cmp.Diff(once, d.snapshot()); diff != "" {
-					t.Errorf("doing it again changed\n%s", diff)
-				}
-			})
+	} {
+		for i, to := range row {
+			c := &cell{step: step, from: ways[i].state, to: to, way: ways[i].steps, update: int64(len(cells) + 1)}
+			d.lead(c)
+			cells = append(cells, c)
 		}
+	}
+	d.reopen()
+	for _, c := range cells {
+		t.Run(c.name(), func(t *testing.T) { d.first(t, c) })
+	}
+	d.reopen()
+	for _, c := range cells {
+		if c.to == no {
+			continue
+		}
+		t.Run(c.name()+" again", func(t *testing.T) {
+			if err := d.step(t.Context(), c.step, c.update); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.once, d.snapshot(c.update)); diff != "" {
+				t.Errorf("doing it again changed\n%s", diff)
+			}
+		})
 	}
 }
 
-// snapshot is everything that is stored about update 1.
+// lead brings an update into the state a cell begins in.
+func (d *desk) lead(c *cell) {
+	d.t.Helper()
+	u := prompt(c.update, "hello")
+	u.ChatID = 1000 + c.update
+	u.SessionID = sessionOf(c.update)
+	d.ingest(u)
+	for _, s := range c.way {
+		d.must(d.step(d.t.Context(), s, c.update))
+	}
+	if got := d.state(c.update); string(got) != c.from {
+		d.t.Fatalf("the way leads to %s, not %s", got, c.from)
+	}
+	c.before = d.snapshot(c.update)
+}
+
+func (d *desk) first(t *testing.T, c *cell) {
+	err := d.step(t.Context(), c.step, c.update)
+	if c.to == "" {
+		wantStateError(t, err)
+		if diff := cmp.Diff(c.before, d.snapshot(c.update)); diff != "" {
+			t.Errorf("a refusal changed\n%s", diff)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.state(c.update); string(got) != c.to {
+		t.Fatalf("state = %s, want %s", got, c.to)
+	}
+	c.once = d.snapshot(c.update)
+}
+
+func sessionOf(update int64) string { return fmt.Sprintf("telegram:%d", 1000+update) }
+
+// snapshot is everything that is stored about an update of its own session.
 type snapshot struct {
 	Trace   store.Trace
 	Session store.Session
 	Running bool
 }
 
-func (d *desk) snapshot() (s snapshot) {
+func (d *desk) snapshot(update int64) (s snapshot) {
 	d.t.Helper()
 	var err error
-	s.Trace, err = d.Trace(d.t.Context(), 1, 0)
+	s.Trace, err = d.Trace(d.t.Context(), update, 0)
 	d.must(err)
-	s.Session, err = d.Session(d.t.Context(), "telegram:42")
+	s.Session, err = d.Session(d.t.Context(), sessionOf(update))
 	d.must(err)
-	_, s.Running, err = d.RunningTurn(d.t.Context(), "telegram:42")
+	_, s.Running, err = d.RunningTurn(d.t.Context(), sessionOf(update))
 	d.must(err)
 	if len(s.Trace.Turns) == 1 && s.Trace.Turns[0].State == store.Queued {
 		s.Trace.Turns = nil // a waiting turn may have a row or none
 	}
-	// When a session was last touched is no state.
-	s.Session.UpdatedAt = s.Session.UpdatedAt.Truncate(0)
-	s.Session.UpdatedAt = began
+	s.Session.UpdatedAt = began // when it was last touched is no state
 	return s
 }
 
