@@ -57,7 +57,7 @@ type fakeTurn struct {
 	acked     bool
 }
 
-func newWorker(t *testing.T, id string) *fakeWorker {
+func newWorker(t testing.TB, id string) *fakeWorker {
 	t.Helper()
 	w := idleWorker(id)
 	w.serve(t, "127.0.0.1:0")
@@ -65,7 +65,7 @@ func newWorker(t *testing.T, id string) *fakeWorker {
 }
 
 // goneWorker has an address at which nobody listens.
-func goneWorker(t *testing.T, id string) *fakeWorker {
+func goneWorker(t testing.TB, id string) *fakeWorker {
 	t.Helper()
 	w := idleWorker(id)
 	w.serve(t, "127.0.0.1:0")()
@@ -78,7 +78,7 @@ func idleWorker(id string) *fakeWorker {
 }
 
 // serve serves on an address until the test ends or stop is called.
-func (w *fakeWorker) serve(t *testing.T, address string) (stop func()) {
+func (w *fakeWorker) serve(t testing.TB, address string) (stop func()) {
 	t.Helper()
 	lis, err := net.Listen("tcp", address)
 	if err != nil {

@@ -29,7 +29,7 @@ const chat = 1000
 // world is a gateway without Telegram: a real store, a real directory, and fake
 // workers behind real connections.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	store   *store.Store
 	db      *store.DB
 	config  Config
@@ -45,7 +45,7 @@ type world struct {
 	button []string
 }
 
-func newWorld(t *testing.T, fakes ...*fakeWorker) *world {
+func newWorld(t testing.TB, fakes ...*fakeWorker) *world {
 	t.Helper()
 	w := &world{t: t, nextID: 100}
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "gateway.db"), zap.NewNop())
