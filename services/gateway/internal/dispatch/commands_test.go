@@ -78,13 +78,13 @@ func TestCancelSurvivesARestart(t *testing.T) {
 func TestNewBeginsAThreadInTheOrderOfTheLane(t *testing.T) {
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
-	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, ""), w.prompt("two")
+	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, "do this"), w.prompt("two")
 	w.run()
 	w.settled(before)
 	w.settled(fresh)
 	turn := w.settled(after)
 	equal(t, "thread asked for", f.request(turn.ID).GetThreadId(), "")
-	equal(t, "told", w.said(chat), "hi|"+render.NewConversation()+"|hi")
+	equal(t, "told", w.said(chat), "hi|"+render.NewConversation()+"\n\n"+notRunText+"|hi")
 }
 
 func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {

@@ -22,7 +22,10 @@ const (
 )
 
 const (
-	timeoutMessage     = "TimeoutError: codex invocation timed out"
+	timeoutMessage = "TimeoutError: codex invocation timed out"
+	// notRunText goes with a /new that more words followed.
+	notRunText = "What you wrote after /new was not run: send it as a message of its own."
+
 	unreachableMessage = "no orchestrator worker can be reached; the update stays queued"
 )
 
@@ -50,7 +53,11 @@ func (r *runner) ending(e lane.Effect) (store.Outcome, []store.Message) {
 	case lane.Restart:
 		return store.Outcome{}, say(store.Notice, render.ThreadNotResumable(), r.head.MessageID)
 	case lane.SettleNew:
-		return store.Outcome{}, say(store.Reply, render.NewConversation(), r.head.MessageID)
+		text := render.NewConversation()
+		if r.head.Prompt != "" {
+			text += "\n\n" + notRunText
+		}
+		return store.Outcome{}, say(store.Reply, text, r.head.MessageID)
 	}
 	return store.Outcome{}, nil
 }

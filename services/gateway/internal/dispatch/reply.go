@@ -7,6 +7,13 @@ import (
 	"telecodex.dev/services/gateway/internal/store"
 )
 
+const (
+	// partBytes is the most that one event holds of a text.
+	partBytes = 64 << 10
+	// maxParts bounds what is set aside on the word of a worker.
+	maxParts = 1024
+)
+
 // reply gathers from the events of a turn what its end needs: the whole text of
 // the last agent message, however many events carry it, and the usage.
 type reply struct {
@@ -28,9 +35,12 @@ func (r *reply) add(e *orchestratorv1.TurnEvent) {
 	if message == nil || e.GetKind() != orchestratorv1.EventKind_EVENT_KIND_TEXT_OUTPUT {
 		return
 	}
-	if message.GetTextPart().GetPart() <= 1 {
+	if part := message.GetTextPart(); part.GetPart() <= 1 {
 		r.text.Reset()
 		r.start = e.GetSequence()
+		if part.GetParts() > 1 { // growing step by step would hold megabytes twice
+			r.text.Grow(int(min(part.GetParts(), maxParts)) * partBytes)
+		}
 	}
 	r.text.WriteString(e.GetText())
 }

@@ -84,4 +84,3 @@ func TestSimulationCatchesBrokenLanes(t *testing.T) {
 		})
 	}
 }
-

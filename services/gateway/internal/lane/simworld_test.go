@@ -209,4 +209,3 @@ func (w *world) work(i int) {
 		}
 	}
 }
-
