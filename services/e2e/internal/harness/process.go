@@ -79,6 +79,13 @@ func (p *Process) Status() int {
 	return p.command.ProcessState.ExitCode()
 }
 
+// CPU is the processor time of a program that has ended and, where the system
+// counts it so (Unix), of those it has started and waited for.
+func (p *Process) CPU() time.Duration {
+	<-p.done
+	return p.command.ProcessState.UserTime() + p.command.ProcessState.SystemTime()
+}
+
 // Terminate asks the program to stop: SIGTERM, on Windows its end.
 func (p *Process) Terminate() error {
 	if runtime.GOOS == "windows" {
