@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -15,17 +14,20 @@ var ErrLocked = errors.New("the lock is held")
 type Lock struct{ file *os.File }
 
 // TryLock takes the lock on the file at path (made with mode 0600, its directory
-// with 0700) or fails with ErrLocked at once.
+// with 0700) or fails with ErrLocked at once. Other errors are *Error.
 func TryLock(path string) (*Lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
+		return nil, &Error{Op: "create directory", Kind: kindOfFile(err), Err: err}
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, &Error{Op: "open", Kind: kindOfFile(err), Err: err}
 	}
 	if err := lockFile(file); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+		if !errors.Is(err, ErrLocked) {
+			err = &Error{Op: "lock", Kind: kindOfFile(err), Err: err}
+		}
+		return nil, errors.Join(err, file.Close())
 	}
 	return &Lock{file: file}, nil
 }

@@ -49,6 +49,19 @@ func TestLockHasOneHolder(t *testing.T) {
 	}
 }
 
+func TestLockNamesWhyItCannotBeTaken(t *testing.T) {
+	blocked := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var failed *sqldb.Error
+	for _, path := range []string{filepath.Join(blocked, "x.lock"), t.TempDir()} {
+		if _, err := sqldb.TryLock(path); !errors.As(err, &failed) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 func TestLockIsFreeOnceItsHolderIsKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.lock")
 	holder := exec.CommandContext(t.Context(), os.Args[0])

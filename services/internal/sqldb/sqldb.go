@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -31,7 +32,7 @@ type DB struct {
 // the file belongs to a newer program.
 func Open(ctx context.Context, path string, migrations Migrations) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, &Error{Op: "create directory", Kind: Other, Err: err}
+		return nil, &Error{Op: "create directory", Kind: kindOfFile(err), Err: err}
 	}
 	// Created here, since SQLite would create it with the umask's mode.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -169,8 +170,11 @@ func KindOf(err error) Kind {
 }
 
 func kindOfFile(err error) Kind {
-	if errors.Is(err, os.ErrPermission) {
+	switch {
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return ReadOnly
+	case errors.Is(err, syscall.ENOSPC):
+		return Full
 	}
 	return Other
 }

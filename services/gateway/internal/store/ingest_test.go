@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 
 	"telecodex.dev/services/gateway/internal/store"
 )
@@ -140,10 +141,8 @@ func TestCursorFileIsImportedOnlyByAStoreThatKnowsNoBot(t *testing.T) {
 	if c, err := s.Cursor(t.Context()); err != nil || c.NextOffset != 0 {
 		t.Errorf("cursor = %+v, %v", c, err)
 	}
-	fresh := newDesk(t)
-	fresh.must(fresh.db.Close())
 	empty := &desk{t: t, path: t.TempDir() + "/x.db"}
-	if empty.db, err = store.Open(t.Context(), empty.path, nil); err != nil {
+	if empty.db, err = store.Open(t.Context(), empty.path, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
 	if empty.Store, err = empty.db.Acquire(t.Context(), bot, &floor); err != nil {
@@ -162,7 +161,6 @@ func TestCursorFileIsImportedOnlyByAStoreThatKnowsNoBot(t *testing.T) {
 		t.Errorf("cursor after a second start = %+v, %v", c, err)
 	}
 	empty.must(empty.db.Close())
-	fresh.db, fresh.Store = open(t, fresh.path)
 }
 
 func TestAnotherTokenOfTheSameBotBeginsAnewWithoutDuplicates(t *testing.T) {

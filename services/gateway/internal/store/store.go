@@ -35,7 +35,6 @@ var migrations embed.FS
 // DB is an open database. It serves nobody until a bot is acquired.
 type DB struct {
 	sql  *sqldb.DB
-	path string
 	lock *sqldb.Lock
 	log  *zap.Logger
 }
@@ -46,7 +45,6 @@ type Store struct {
 	group *sqldb.Group
 	bot   Bot
 	epoch int64
-	log   *zap.Logger
 }
 
 // Fingerprint stands for a token without revealing it: 16 hex digits.
@@ -92,48 +90,46 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("%s is %s, not %s", e.What, e.Have, e.Want)
 }
 
-// Open opens or creates the SQLite file at dsn and brings its schema up to date.
-// Errors: *UnsupportedDSNError, *sqldb.Error, *sqldb.SchemaError.
+// Open opens or creates the SQLite file at dsn, locks it against other gateways,
+// and only then brings its schema up to date. Errors: *UnsupportedDSNError,
+// *HeldError while another live process holds the file, *sqldb.Error,
+// *sqldb.SchemaError.
 func Open(ctx context.Context, dsn string, log *zap.Logger) (*DB, error) {
 	if scheme, _, ok := strings.Cut(dsn, "://"); ok {
 		return nil, &UnsupportedDSNError{Scheme: scheme}
 	}
+	lock, err := sqldb.TryLock(dsn + ".lock")
+	if errors.Is(err, sqldb.ErrLocked) {
+		return nil, &HeldError{Path: dsn}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the store: %w", err)
+	}
+	db, err := openLocked(ctx, dsn)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the store %s: %w", dsn, err), lock.Unlock())
+	}
+	return &DB{sql: db, lock: lock, log: log}, nil
+}
+
+func openLocked(ctx context.Context, dsn string) (*sqldb.DB, error) {
 	steps, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("read the migrations: %w", err)
 	}
-	db, err := sqldb.Open(ctx, dsn, sqldb.Migrations{Files: steps})
-	if err != nil {
-		return nil, fmt.Errorf("open the store %s: %w", dsn, err)
-	}
-	return &DB{sql: db, path: dsn, log: log}, nil
+	return sqldb.Open(ctx, dsn, sqldb.Migrations{Files: steps})
 }
 
 // Close closes the database and lets another gateway have it.
 func (db *DB) Close() error {
-	err := db.sql.Close()
-	if db.lock != nil {
-		err = errors.Join(err, db.lock.Unlock())
-	}
-	return err
+	return errors.Join(db.sql.Close(), db.lock.Unlock())
 }
 
 // Acquire takes the bot's part of the database, and with it the place of any
 // earlier holder, whose writes fail from now on. floor is the next offset of a
 // cursor file, used only while the database knows no bot at all; nil: none.
-// Errors: *HeldError while another live process holds the file.
 func (db *DB) Acquire(ctx context.Context, bot Bot, floor *int64) (*Store, error) {
-	if db.lock == nil {
-		lock, err := sqldb.TryLock(db.path + ".lock")
-		if errors.Is(err, sqldb.ErrLocked) {
-			return nil, &HeldError{Path: db.path}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("lock the store: %w", err)
-		}
-		db.lock = lock
-	}
-	s := &Store{db: db.sql, bot: bot, log: db.log}
+	s := &Store{db: db.sql, bot: bot}
 	s.group = sqldb.NewGroup(db.sql, s.fence)
 	err := db.sql.Write(ctx, func(t *sql.Tx) error {
 		q := &tx{Tx: t, bot: bot.ID, now: millis(time.Now())}
@@ -148,6 +144,7 @@ func (db *DB) Acquire(ctx context.Context, bot Bot, floor *int64) (*Store, error
 	if err != nil {
 		return nil, fmt.Errorf("acquire bot %d: %w", bot.ID, err)
 	}
+	db.log.Info("this gateway holds the bot", zap.Int64("bot_id", bot.ID), zap.Int64("epoch", s.epoch))
 	return s, nil
 }
 

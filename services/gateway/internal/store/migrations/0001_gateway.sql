@@ -147,6 +147,7 @@ CREATE TABLE outbox (
 );
 
 CREATE INDEX outbox_waiting ON outbox (bot_id, chat_id, outbox_id) WHERE done_at = 0;
+CREATE INDEX outbox_sending ON outbox (bot_id, outbox_id) WHERE state = 'SENDING';
 CREATE INDEX outbox_update ON outbox (bot_id, update_id, generation);
 
 -- What Telegram has said about a chat.
