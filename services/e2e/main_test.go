@@ -53,14 +53,13 @@ const chat = 1000
 // system is a simulated Telegram, a gateway's and a worker's directories, and
 // whatever of the programs runs.
 type system struct {
-	t         *testing.T
-	sim       *telegramsim.Server
-	dir       string
-	addr      string // of the worker
-	codexLog  string
-	worker    *harness.Process
-	gateway   *harness.Process
-	workerEnv []string
+	t        *testing.T
+	sim      *telegramsim.Server
+	dir      string
+	addr     string // of the worker
+	codexLog string
+	worker   *harness.Process
+	gateway  *harness.Process
 }
 
 // newSystem starts nothing but Telegram. A prompt may choose its scenario.
