@@ -146,14 +146,18 @@ func parseApproval(extensions map[string]*structpb.Value, nonInteractive bool) (
 }
 
 // A model begins with a letter or digit, so that it cannot be taken for a flag.
-var modelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
+// Its length is checked apart: a counted repetition is compiled at every start
+// of the program, that of each turn's container too.
+var modelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*$`)
+
+const maxModel = 128
 
 func parseModel(extensions map[string]*structpb.Value) (string, error) {
 	model, given, err := text(extensions, KeyModel)
 	if err != nil {
 		return "", err
 	}
-	if given && !modelName.MatchString(model) {
+	if given && (len(model) > maxModel || !modelName.MatchString(model)) {
 		return "", &PolicyError{KeyModel, InvalidValue, "1 to 128 of [A-Za-z0-9._:/-], first a letter or digit"}
 	}
 	return model, nil
