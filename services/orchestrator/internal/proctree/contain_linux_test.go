@@ -133,7 +133,7 @@ func TestMaskHidesAllButWhatIsKept(t *testing.T) {
 	})
 }
 
-func TestProcShowsOnlyTheChildAndItsInit(t *testing.T) {
+func TestProcShowsOnlyTheChildAndItsOwn(t *testing.T) {
 	s := inNamespace(t)
 	for _, spec := range []proctree.Spec{part("glance", "/proc"), part("nest", "glance", "/proc")} {
 		var processes []string
@@ -142,18 +142,8 @@ func TestProcShowsOnlyTheChildAndItsInit(t *testing.T) {
 				processes = append(processes, name)
 			}
 		}
-		if want := map[string]int{"glance": 2, "nest": 1}[spec.Args[1]]; len(processes) != want || processes[0] != "1" {
+		if want := map[string]int{"glance": 1, "nest": 1}[spec.Args[1]]; len(processes) != want || processes[0] != "1" {
 			t.Errorf("%s: got %v", spec.Args[1], processes)
-		}
-	}
-}
-
-func TestInitIsOutOfReach(t *testing.T) {
-	s := inNamespace(t)
-	paths := []string{"/proc/1/environ", "/proc/1/mem", "/proc/1/fd/7", "/proc/1/maps"}
-	for path, found := range result[map[string][]string](t, s, part("glance", paths...)) {
-		if found != nil {
-			t.Errorf("%s can be read", path)
 		}
 	}
 }
@@ -182,6 +172,9 @@ func TestCapabilitiesAreDropped(t *testing.T) {
 
 func TestOrphansAreReaped(t *testing.T) {
 	inEachMode(t, func(t *testing.T, s *proctree.Supervisor) {
+		if s.Containment() == "namespace" {
+			return // there they go with the program
+		}
 		if left := result[int](t, s, part("litter")); left != 1 {
 			t.Errorf("%d children of the init are left", left)
 		}

@@ -37,7 +37,7 @@ func TestNoDescendantSurvives(t *testing.T) {
 			if err := p.Interrupt(); err != nil {
 				t.Fatal(err)
 			}
-			if exit := p.Wait(); exit.Signal != "SIGINT" {
+			if exit := p.Wait(); !interrupted(s, exit) {
 				t.Errorf("got %+v", exit)
 			}
 			w.dead(t)

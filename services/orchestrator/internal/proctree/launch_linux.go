@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -36,6 +37,7 @@ type instructions struct {
 }
 
 // report goes from the shim to the supervisor: once when the program is being executed or could not be, once when it has ended.
+// Of a shim that becomes the program there is only the report of its failure.
 type report struct {
 	Failed string `json:",omitempty"` // what failed, in words
 	Kind   SpawnKind
@@ -83,6 +85,8 @@ func (p *platform) launch(ins instructions, stdio endpoints) (*contained, error)
 		err = c.reports.Decode(&first)
 	}
 	switch {
+	case ins.Namespaces && errors.Is(err, io.EOF):
+		return c, nil // its end of the pipe went when it became the program
 	case err != nil:
 		err = &SpawnError{Kind: Refused, Err: errShimLost}
 	case first.Failed != "":
@@ -151,7 +155,7 @@ func (p *platform) startShim(c *contained, stdio endpoints) error {
 	return nil
 }
 
-// interrupt reaches the program through the shim, which forwards signals.
+// interrupt reaches the program itself, or through the shim, which forwards signals.
 func (c *contained) interrupt() error {
 	if err := c.shim.Signal(syscall.SIGINT); !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -196,8 +200,8 @@ func (c *contained) wait() Exit {
 	if err != nil {
 		return Exit{Code: -1, Err: err}
 	}
-	// Whoever kills the shim, kill or the kernel short of memory, kills the child by it.
-	if exit := exitOf(state.Sys().(syscall.WaitStatus)); exit.Signal != "" {
+	// What was the shim is the program by now; or it was killed, by kill or by a kernel short of memory, and the program with it.
+	if exit := exitOf(state.Sys().(syscall.WaitStatus)); c.mark == 0 || exit.Signal != "" {
 		return exit
 	}
 	return Exit{Code: -1, Err: errShimLost}

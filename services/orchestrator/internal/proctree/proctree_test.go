@@ -53,6 +53,12 @@ func TestExitIsReportedFaithfully(t *testing.T) {
 	})
 }
 
+// interrupted tells whether a Go program without a handler of its own ended by SIGINT. The first process of a namespace cannot end
+// itself by a signal; Go leaves with status 2 then.
+func interrupted(s *proctree.Supervisor, exit proctree.Exit) bool {
+	return exit.Signal == "SIGINT" && exit.Code == -1 || s.Containment() == "namespace" && exit.Code == 2
+}
+
 func TestInterrupt(t *testing.T) {
 	inEachMode(t, func(t *testing.T, s *proctree.Supervisor) {
 		t.Run("is caught by a handler", func(t *testing.T) {
@@ -65,13 +71,13 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("got %+v", exit)
 			}
 		})
-		t.Run("kills by default", func(t *testing.T) {
+		t.Run("ends by default", func(t *testing.T) {
 			p := start(t, s, part("block"))
 			ready(t, p)
 			if err := p.Interrupt(); err != nil {
 				t.Fatal(err)
 			}
-			if exit := p.Wait(); exit.Code != -1 || exit.Signal != "SIGINT" {
+			if exit := p.Wait(); !interrupted(s, exit) {
 				t.Errorf("got %+v", exit)
 			}
 		})

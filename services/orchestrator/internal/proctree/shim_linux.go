@@ -31,9 +31,10 @@ const (
 // Main runs the process as the containment shim when it was re-executed as one, and then never returns; otherwise it returns at
 // once. It must be the first statement of every main, and TestMain, of a program that uses a Supervisor.
 //
-// The shim stays as a tiny init beside the program instead of becoming it. As the first process of a PID namespace the
-// program would get no signal it has no handler for, so that a plain SIGINT would be lost, and would have to reap the orphans of its
-// commands, which Codex does not; zombies would pile up until its end. The price is one sleeping Go process per child.
+// In a namespace the shim arranges what the program is to see, and then becomes it: the kernel does the rest, and a turn costs
+// nothing beside Codex. As first process of its namespace the program gets no signal it has no handler for (Codex has one for
+// SIGINT; Kill is always heard), and orphans of its commands stay zombies until its end. Without a namespace the shim stays, as
+// the one who finds the descendants and kills them.
 func Main() {
 	if len(os.Args) == 0 {
 		return
@@ -47,11 +48,11 @@ func Main() {
 	}
 }
 
-// shim is the init of one child.
+// shim is what stands between a supervisor and one program.
 type shim struct {
 	instructions
 	reports *json.Encoder
-	pid     int // the program's
+	pid     int // the program's, where it is a process of its own
 	pidfd   int // the same, safe against reuse; -1 on kernels before 5.4
 }
 
@@ -64,75 +65,114 @@ func runShim() int {
 	if err := json.NewDecoder(control).Decode(&s.instructions); err != nil {
 		return 2
 	}
+	if s.Namespaces {
+		_ = s.reports.Encode(failure(s.become()))
+		return 2
+	}
+	return s.stay(control)
+}
+
+// become turns this process into the program. It returns only with an error. The report of success is the end of the status pipe.
+func (s *shim) become() error {
+	// Capabilities and the parent-death signal belong to a thread, and exec keeps those of the thread that calls it.
+	runtime.LockOSThread()
+	if err := enterMounts(text(s.Mask), text(s.Keep)); err != nil {
+		return err
+	}
+	if err := dropCapabilities(); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return os.NewSyscallError("parent-death signal", err)
+	}
+	if abandoned() {
+		syscall.Exit(2)
+	}
+	if err := unix.Chdir(string(s.Dir)); err != nil {
+		return &fs.PathError{Op: "chdir", Path: string(s.Dir), Err: err}
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(stdinFD+fd, fd, 0); err != nil {
+			return os.NewSyscallError("dup3", err)
+		}
+	}
+	err := syscall.Exec(string(s.Path), text(s.Args), text(s.Env))
+	return &fs.PathError{Op: "exec", Path: string(s.Path), Err: err}
+}
+
+// abandoned tells whether the supervisor has died: it holds the other end of the control pipe. It covers the moment before the
+// parent-death signal was set.
+func abandoned() bool {
+	control := []unix.PollFd{{Fd: controlFD, Events: unix.POLLIN}}
+	n, err := unix.Poll(control, 0)
+	return err == nil && n > 0 && control[0].Revents&unix.POLLHUP != 0
+}
+
+// stay starts the program and waits for the end of it and of all it has left behind.
+func (s *shim) stay(control *os.File) int {
 	// Before the program exists, so that no signal falls in between. Not SIGCHLD, SIGURG and SIGPIPE: they mean the shim.
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-	if failure := s.spawn(); failure != nil {
-		_ = s.reports.Encode(failure)
+	if err := s.spawn(); err != nil {
+		_ = s.reports.Encode(failure(err))
 		return 2
 	}
 	_ = s.reports.Encode(report{}) // a supervisor that is gone shows in watch
 	go s.forward(signals)
 	go s.watch(control)
 	ended := report{Ended: true, Status: s.reap()}
-	if s.Mark != 0 {
-		s.endDescendants()
-		removeCgroup(string(s.Cgroup)) // the supervisor would, but may be gone
-	}
+	s.endDescendants()
+	removeCgroup(string(s.Cgroup)) // the supervisor would, but may be gone
 	_ = s.reports.Encode(ended)
-	return 0 // in a namespace, this is what kills the descendants
+	return 0
 }
 
-// spawn contains this process, then starts the program; what it returns is the report of a failure.
-func (s *shim) spawn() *report {
-	err := s.contain()
-	if err == nil {
-		err = s.exec()
+// spawn marks this process, then starts the program.
+func (s *shim) spawn() error {
+	if err := s.contain(); err != nil {
+		return err
 	}
-	if err == nil {
-		// The program has its own copies: a stream ends when the program closes it.
-		for fd := stdinFD; fd <= stderrFD; fd++ {
-			_ = unix.Close(fd)
-		}
-		return nil
+	if err := s.exec(); err != nil {
+		return err
 	}
-	failure := &report{Failed: err.Error(), Kind: Refused}
-	errors.As(err, &failure.Errno)
+	// The program has its own copies: a stream ends when the program closes it.
+	for fd := stdinFD; fd <= stderrFD; fd++ {
+		_ = unix.Close(fd)
+	}
+	return nil
+}
+
+// failure is the report of a program that could not be started.
+func failure(err error) *report {
+	failed := &report{Failed: err.Error(), Kind: Refused}
+	errors.As(err, &failed.Errno)
 	if at := new(fs.PathError); errors.As(err, &at) && at.Op == "exec" {
-		failure.Kind = execKind(at.Path, failure.Errno)
+		failed.Kind = execKind(at.Path, failed.Errno)
 	}
-	return failure
+	return failed
 }
 
-// contain makes this process what the program's init must be.
+// contain makes this process the one that the program's descendants cannot leave.
 func (s *shim) contain() error {
-	if s.Namespaces {
-		if err := enterMounts(text(s.Mask), text(s.Keep)); err != nil {
-			return err
-		}
-	} else {
-		// Orphans of the program become children of this process, which can wait for them.
-		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			return os.NewSyscallError("subreaper", err)
-		}
-		if err := s.Mark.wear(); err != nil {
-			return err
-		}
+	// Orphans of the program become children of this process, which can wait for them.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("subreaper", err)
+	}
+	if err := s.Mark.wear(); err != nil {
+		return err
 	}
 	// The program has the same uid: it may not trace this process, nor open its descriptors through /proc.
 	return os.NewSyscallError("dumpable", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
 }
 
-// exec forks from a thread of its own that has given up its capabilities and ends here: they belong to threads, and in a
-// marked child the other ones may still need them to kill.
+// exec forks from a thread of its own that has given up its capabilities and ends here: they belong to threads, and the other
+// ones may still need them to kill.
 func (s *shim) exec() (err error) {
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
 		runtime.LockOSThread()
-		if err = dropCapabilities(); err != nil && s.Namespaces {
-			return
-		}
+		_ = dropCapabilities() // an unprivileged worker may not empty the bounding set; it has nothing else to drop
 		err = s.fork()
 	}()
 	<-finished
@@ -177,13 +217,9 @@ func (s *shim) forward(signals <-chan os.Signal) {
 	}
 }
 
-// watch waits for the supervisor to close the control pipe, by Kill or by its own death, and ends everything. In a namespace the
-// parent-death signal does the same; this covers the moment before it was set.
+// watch waits for the supervisor to close the control pipe, by Kill or by its own death, and ends everything.
 func (s *shim) watch(control *os.File) {
 	_, _ = io.Copy(io.Discard, control)
-	if s.Mark == 0 {
-		syscall.Exit(2)
-	}
 	purge(s.Mark, string(s.Cgroup), forever) // then reap sees the program dead
 }
 
