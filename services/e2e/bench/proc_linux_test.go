@@ -20,6 +20,16 @@ func private(b *testing.B, pid int) int {
 	return field(b, pid, "smaps_rollup", "Private_Clean") + field(b, pid, "smaps_rollup", "Private_Dirty")
 }
 
+// name is the name of the program that a process runs, its first 15 bytes.
+func name(b *testing.B, pid int) string {
+	b.Helper()
+	content, err := os.ReadFile(process(pid, "comm"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(bytes.TrimSpace(content))
+}
+
 func forgetPeak(b *testing.B, pid int) {
 	b.Helper()
 	if err := os.WriteFile(process(pid, "clear_refs"), []byte("5"), 0); err != nil {
@@ -54,7 +64,7 @@ func children(b *testing.B, pid int) (pids []int) {
 }
 
 // field reads a line such as "VmRSS:  1234 kB", as bytes.
-func field(b *testing.B, pid int, file, name string) int {
+func field(b *testing.B, pid int, file, key string) int {
 	b.Helper()
 	content, err := os.ReadFile(process(pid, file))
 	if err != nil {
@@ -62,11 +72,11 @@ func field(b *testing.B, pid int, file, name string) int {
 	}
 	for line := range bytes.Lines(content) {
 		var size int
-		if _, err := fmt.Sscanf(string(line), name+": %d kB", &size); err == nil {
+		if _, err := fmt.Sscanf(string(line), key+": %d kB", &size); err == nil {
 			return size * kib
 		}
 	}
-	b.Fatalf("%s of process %d does not tell %s", file, pid, name)
+	b.Fatalf("%s of process %d does not tell %s", file, pid, key)
 	return 0
 }
 
