@@ -178,10 +178,18 @@ func (o *outcome) judge(end ending) (orchestratorv1.TurnState, orchestratorv1.Fi
 		return failed, orchestratorv1.FinishCause_FINISH_CAUSE_IO, codex.ClosedMessage
 	case exitedWith(end.exit, 0):
 		return succeeded, 0, ""
-	case o.asked != "" && !o.events && exitedWith(end.exit, 1):
+	case o.asked != "" && !o.events && exitedWith(end.exit, 1) && !keepsThread(end.exit.Class):
 		return failed, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE, textNotResumable
 	}
 	return failed, orchestratorv1.FinishCause_FINISH_CAUSE_EXIT, exitText(end.exit, codex.ClosedMessage)
+}
+
+// keepsThread reports whether a refusal to resume has nothing to do with the
+// thread itself: a new one would be refused as well, or would only give up a
+// conversation that is still there.
+func keepsThread(class orchestratorv1.FailureClass) bool {
+	return class == orchestratorv1.FailureClass_FAILURE_CLASS_CONFIGURATION ||
+		class == orchestratorv1.FailureClass_FAILURE_CLASS_THREAD_IN_USE
 }
 
 // classify tells failures apart by what Codex said last: in turn.failed, else on
