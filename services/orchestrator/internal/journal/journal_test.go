@@ -253,6 +253,15 @@ func TestAcknowledge(t *testing.T) {
 	}
 }
 
+func TestATurnIsNeverOlderThanTheOneBefore(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal.db"))
+	accept(t, j, "t1")
+	r, _, err := j.Accept(journal.NewTurn{TurnID: "t2", Created: epoch.Add(-time.Hour)})
+	if err != nil || !r.CreatedAt.Equal(epoch) {
+		t.Errorf("created at %v, %v", r.CreatedAt, err)
+	}
+}
+
 func TestListPagesInOrderOfCreation(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "journal.db"))
 	for i := range 10 {

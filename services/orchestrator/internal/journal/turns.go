@@ -140,10 +140,13 @@ func (j *Journal) Tombstone(finished *orchestratorv1.TurnEvent) (r Record, err e
 	return r, nil
 }
 
-// insertTurn returns the new row, 0 when the journal has the id already.
+// insertTurn returns the new row, 0 when the journal has the id already. A row is
+// never older than the one before it: turns that are accepted at once, or after a
+// clock was set back, stay in the order in which they are listed.
 func insertTurn(tx *sql.Tx, turn NewTurn, tombstone bool) (row int64, err error) {
 	err = tx.QueryRow(`INSERT INTO turns (turn_id, session_id, asked_thread_id, digest, state, tombstone, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (turn_id) DO NOTHING RETURNING id`,
+		VALUES (?, ?, ?, ?, ?, ?, max(?, coalesce((SELECT created_at FROM turns ORDER BY id DESC LIMIT 1), 0)))
+		ON CONFLICT (turn_id) DO NOTHING RETURNING id`,
 		turn.TurnID, turn.SessionID, turn.ThreadID, turn.Digest[:], int32(orchestratorv1.TurnState_TURN_STATE_QUEUED), tombstone,
 		turn.Created.UnixNano()).Scan(&row)
 	if errors.Is(err, sql.ErrNoRows) {
