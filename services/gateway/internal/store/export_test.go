@@ -6,6 +6,17 @@ import (
 	"fmt"
 )
 
+// PartSize is the size of a document's parts.
+const PartSize = partSize
+
+// Parts counts the parts of all documents.
+func (db *DB) Parts(ctx context.Context) (n int, err error) {
+	err = db.sql.Read(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, "SELECT count(*) FROM outbox_parts").Scan(&n)
+	})
+	return n, err
+}
+
 // LimitPages bounds the size of the database file, as a full disk does.
 func (db *DB) LimitPages(ctx context.Context, pages int) error {
 	return db.sql.Write(ctx, func(tx *sql.Tx) error {

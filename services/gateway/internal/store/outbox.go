@@ -29,21 +29,19 @@ func (q *tx) post(key Key, turnID string, messages []Message) error {
 		return err
 	}
 	for i, m := range messages {
-		var name string
-		var content []byte
+		id, name := next-int64(len(messages)-i), ""
 		if m.Document != nil {
-			// A document without content is still one, unlike NULL.
-			name, content = m.Document.Name, m.Document.Content
-			if content == nil {
-				content = []byte{}
-			}
+			name = m.Document.Name
 		}
 		if err := q.exec(`INSERT INTO outbox (bot_id, outbox_id, generation, update_id, turn_id, chat_id, topic_id, group_chat, kind,
-				text, document_name, document, reply_to, markup, state, attempts, not_before, in_doubt, sent_message_id, reason,
+				text, document_name, document_bytes, reply_to, markup, state, attempts, not_before, in_doubt, sent_message_id, reason,
 				created_at, done_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'PENDING', 0, 0, 0, 0, '', $15, 0)`,
-			q.bot, next-int64(len(messages)-i), key.Generation, key.UpdateID, turnID, u.ChatID, u.TopicID, flag(!u.Private), m.Kind,
-			clean(m.Text), clean(name), content, m.ReplyTo, clean(string(m.Markup)), q.now); err != nil {
+			q.bot, id, key.Generation, key.UpdateID, turnID, u.ChatID, u.TopicID, flag(!u.Private), m.Kind,
+			clean(m.Text), clean(name), m.Document.size(), m.ReplyTo, clean(string(m.Markup)), q.now); err != nil {
+			return err
+		}
+		if err := q.keepDocument(id, m.Document); err != nil {
 			return err
 		}
 	}
@@ -78,19 +76,28 @@ func readTrace(row scanner) (o Outgoing, err error) {
 	return o, err
 }
 
-func readOutgoing(row scanner) (o Outgoing, err error) {
-	var name, markup string
-	var content []byte
-	dest, done := o.dest()
-	err = row.Scan(append(dest, &o.Text, &name, &content, &markup)...)
-	done()
-	if content != nil || name != "" {
-		o.Document = &Document{Name: name, Content: content}
+// waiting is the first message of a chat that is not done. Its document is read
+// only when the message may be sent.
+func (q *tx) waiting(chatID int64) (Outgoing, bool, error) {
+	size := noDocument
+	o, ok, err := found(q, func(row scanner) (o Outgoing, err error) {
+		var name, markup string
+		dest, done := o.dest()
+		err = row.Scan(append(dest, &o.Text, &name, &size, &markup)...)
+		done()
+		if size != noDocument {
+			o.Document = &Document{Name: name}
+		}
+		if markup != "" {
+			o.Markup = json.RawMessage(markup)
+		}
+		return o, err
+	}, `SELECT `+traceColumns+`, text, document_name, document_bytes, markup FROM outbox
+		WHERE bot_id = $1 AND chat_id = $2 AND done_at = 0 ORDER BY outbox_id LIMIT 1`, q.bot, chatID)
+	if o.Document != nil && o.State == Pending {
+		o.Document.Content, err = q.loadDocument(o.ID, size)
 	}
-	if markup != "" {
-		o.Markup = json.RawMessage(markup)
-	}
-	return o, err
+	return o, ok, err
 }
 
 // RecoverOutbox is called once, before anything is sent: messages that were
@@ -124,11 +131,7 @@ func (s *Store) PendingChats(ctx context.Context) (chats []int64, err error) {
 
 // NextMessage is the message a chat gets next; none while one is being sent.
 func (s *Store) NextMessage(ctx context.Context, chatID int64) (o Outgoing, ok bool, err error) {
-	err = s.read(ctx, func(q *tx) error {
-		o, ok, err = found(q, readOutgoing, `SELECT `+traceColumns+`, text, document_name, document, markup FROM outbox
-			WHERE bot_id = $1 AND chat_id = $2 AND done_at = 0 ORDER BY outbox_id LIMIT 1`, q.bot, chatID)
-		return err
-	})
+	err = s.read(ctx, func(q *tx) error { o, ok, err = q.waiting(chatID); return err })
 	if o.State == Sending {
 		return Outgoing{}, false, err
 	}
@@ -175,7 +178,7 @@ func (s *Store) MarkDead(ctx context.Context, id int64, reason string) (SentResu
 // same way changes nothing and settles nothing.
 func (s *Store) done(ctx context.Context, id int64, state SendState, statement string, value any, at int64) (r SentResult, err error) {
 	err = s.write(ctx, func(q *tx) error {
-		ok, err := q.changed(statement, q.bot, id, value, at)
+		size, ok, err := found(q, readInt64, statement+` RETURNING document_bytes`, q.bot, id, value, at)
 		if err != nil {
 			return err
 		}
@@ -189,6 +192,11 @@ func (s *Store) done(ctx context.Context, id int64, state SendState, statement s
 		r, err = q.sentResult(o)
 		if err != nil || !ok {
 			return err
+		}
+		if size > 0 {
+			if err := q.dropDocument(id); err != nil {
+				return err
+			}
 		}
 		r.Settled, err = q.deliver(o.Key)
 		return err

@@ -132,7 +132,7 @@ CREATE TABLE outbox (
     kind          TEXT   NOT NULL,
     text          TEXT   NOT NULL,
     document_name TEXT   NOT NULL,
-    document      BYTEA, -- NULL: no document
+    document_bytes BIGINT NOT NULL, -- -1: no document
     reply_to      BIGINT NOT NULL,
     markup        TEXT   NOT NULL,
     state         TEXT   NOT NULL,
@@ -149,6 +149,16 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_waiting ON outbox (bot_id, chat_id, outbox_id) WHERE done_at = 0;
 CREATE INDEX outbox_sending ON outbox (bot_id, outbox_id) WHERE state = 'SENDING';
 CREATE INDEX outbox_update ON outbox (bot_id, update_id, generation);
+
+-- The documents of messages that are not done, cut into parts of a bounded size.
+CREATE TABLE outbox_parts (
+    bot_id    BIGINT NOT NULL,
+    outbox_id BIGINT NOT NULL,
+    part      BIGINT NOT NULL, -- 0 for the first
+    content   BYTEA  NOT NULL,
+    PRIMARY KEY (bot_id, outbox_id, part),
+    FOREIGN KEY (bot_id, outbox_id) REFERENCES outbox (bot_id, outbox_id) ON DELETE CASCADE
+);
 
 -- What Telegram has said about a chat.
 CREATE TABLE chats (
