@@ -82,15 +82,39 @@ func (g *Group) take() []*groupWrite {
 	return batch
 }
 
+// transact commits a batch. That one of its writes fails is rare, so that they
+// run without savepoints, which cost as much as a small write, until one does.
 func (g *Group) transact(ctx context.Context, batch []*groupWrite) {
+	failed := false
+	err := g.db.Write(ctx, func(tx *sql.Tx) error {
+		if err := g.open(ctx, tx); err != nil {
+			return err
+		}
+		for _, w := range batch {
+			if err := w.fn(tx); err != nil {
+				failed = true
+				return err
+			}
+		}
+		return nil
+	})
+	if failed && len(batch) > 1 {
+		g.separate(ctx, batch)
+		return
+	}
+	for _, w := range batch {
+		w.done <- err
+	}
+}
+
+// separate commits a batch of which a write has failed: whatever fails again is
+// undone alone.
+func (g *Group) separate(ctx context.Context, batch []*groupWrite) {
 	results := make([]error, len(batch))
 	broken := false
 	err := g.db.Write(ctx, func(tx *sql.Tx) error {
-		if err := g.open(ctx, tx); err != nil || len(batch) == 0 {
+		if err := g.open(ctx, tx); err != nil {
 			return err
-		}
-		if len(batch) == 1 {
-			return batch[0].fn(tx)
 		}
 		for i, w := range batch {
 			var fatal error

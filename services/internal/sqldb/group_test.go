@@ -103,6 +103,48 @@ func TestGroupKeepsOneFailureFromTheOthers(t *testing.T) {
 	}
 }
 
+func TestGroupRunsWritesAgainOnlyWhenOneOfThemFails(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refused error
+		runs    int
+	}{"all succeed": {nil, 1}, "one fails": {errors.New("refused"), 2}} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
+			group, transactions := counted(db)
+			var runs atomic.Int64
+			var writes []func(*sql.Tx) error
+			for i := range 3 {
+				writes = append(writes, func(tx *sql.Tx) error {
+					runs.Add(1)
+					if err := insert(t.Context(), fmt.Sprint(i))(tx); err != nil || i < 2 {
+						return err
+					}
+					return tt.refused
+				})
+			}
+			kept := 3
+			for i, err := range gathered(t, group, writes...) {
+				if i < 2 && err != nil || i == 2 && !errors.Is(err, tt.refused) {
+					t.Errorf("write %d: %v", i, err)
+				}
+				if err != nil {
+					kept--
+				}
+			}
+			// Which write is queued last is not known: those before the one that fails run twice.
+			if n := int(runs.Load()); n > 3*tt.runs || n < 3+tt.runs-1 {
+				t.Errorf("%d runs", n)
+			}
+			if n := int(transactions.Load()); n != 1+tt.runs { // the first one is that of the test's holder
+				t.Errorf("%d transactions", n)
+			}
+			if n := count(t, db); n != kept {
+				t.Errorf("%d rows of %d", n, kept)
+			}
+		})
+	}
+}
+
 func TestGroupFailsAllWhenItsOpeningFails(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	fenced := errors.New("fenced")
