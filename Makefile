@@ -3,8 +3,8 @@
 
 SHELL    := /bin/sh
 EXE      := $(shell go env GOEXE)
-PROGRAMS := ./services/gateway/cmd/gateway ./services/orchestrator/cmd/orchestrator ./services/telecodex/cmd/telecodex \
-	./services/internal/codexsim/cmd/fakecodex ./services/internal/telegramsim/cmd/faketelegram
+PROGRAMS := ./services/gateway/cmd/gateway ./services/orchestrator/cmd/orchestrator ./services/orchestrator/cmd/telecodex-contain \
+	./services/telecodex/cmd/telecodex ./services/internal/codexsim/cmd/fakecodex ./services/internal/telegramsim/cmd/faketelegram
 PACKAGES := ./gen/... ./services/...
 REPORT   := go run ./services/internal/testreport/cmd/testreport
 TOOLS    := .bin/.installed

@@ -53,7 +53,8 @@ func allowed() map[string][]string {
 		o + "server":   {gen, protobuf, grpc, uuid, rpc, sqldb, o + "codex", o + "journal", o + "turn"},
 		"orchestrator": {gen, uuid, zap, prometheus, lifecycle, logging, metrics, rpc,
 			o + "codex", o + "journal", o + "proctree", o + "server", o + "statedir", o + "turn"},
-		"orchestrator/cmd/orchestrator": {"orchestrator", lifecycle},
+		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
+		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
 
 		// The gateway: pure packages and clients at the bottom, the edges above.
 		g + "admission": {},

@@ -9,14 +9,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
+
+// contain is looked for by orchestrator and telecodex beside themselves.
+const contain = "telecodex-contain"
 
 // Programs are built programs in one directory.
 type Programs struct{ dir string }
 
 // Build compiles the named programs (gateway, orchestrator, telecodex, fakecodex,
-// faketelegram) into dir. In a test binary with the race detector they have it
-// too, but for the stand-ins, whose start-up time is part of what is measured.
+// faketelegram) into dir, and with a worker what it starts Codex through. In a
+// test binary with the race detector they have it too, but for the stand-ins,
+// whose start-up time is part of what is measured.
 func Build(ctx context.Context, dir string, names ...string) (Programs, error) {
 	packages := map[string]string{
 		"gateway":      "telecodex.dev/services/gateway/cmd/gateway",
@@ -24,6 +29,10 @@ func Build(ctx context.Context, dir string, names ...string) (Programs, error) {
 		"telecodex":    "telecodex.dev/services/telecodex/cmd/telecodex",
 		"fakecodex":    "telecodex.dev/services/internal/codexsim/cmd/fakecodex",
 		"faketelegram": "telecodex.dev/services/internal/telegramsim/cmd/faketelegram",
+		contain:        "telecodex.dev/services/orchestrator/cmd/telecodex-contain",
+	}
+	if slices.Contains(names, "orchestrator") || slices.Contains(names, "telecodex") {
+		names = append(slices.Clone(names), contain)
 	}
 	programs := Programs{dir: dir}
 	for _, name := range names {

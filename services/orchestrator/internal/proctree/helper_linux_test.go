@@ -98,6 +98,7 @@ var linuxParts = map[string]func(args []string) int{
 		<-time.After(time.Hour)
 		return 0
 	},
+	"program": program,
 	// worker runs the part "parent" as its child, in a mode, with a state directory.
 	"worker": func(args []string) int {
 		mode, _ := strconv.Atoi(args[0])
@@ -130,7 +131,7 @@ func children(pid int) (pids []int) {
 }
 
 // command is the test binary as a command that reads and writes nothing.
-func command(args ...string) *exec.Cmd { return exec.Command(self(), args...) }
+func command(args ...string) *exec.Cmd { return exec.Command(ownExecutable, args...) }
 
 // dies fails the test unless the descendant dies soon.
 func (w *witness) dies(t *testing.T) {

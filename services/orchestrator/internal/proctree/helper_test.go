@@ -170,14 +170,21 @@ func ready(t *testing.T, p *proctree.Process) {
 	}
 }
 
-// self is a path of the test binary. On Linux it is one that also a user can execute who may not enter the directory it is in.
+// self is a path of the test binary.
 func self() string {
-	if runtime.GOOS == "linux" {
-		return "/proc/self/exe"
-	}
 	path, err := os.Executable()
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil && runtime.GOOS == "linux" {
+		return ownExecutable
+	}
 	if err != nil {
 		panic(err)
 	}
 	return path
 }
+
+// ownExecutable is a path that on Linux also a user can execute who may not enter the directory it is in; but to a shim it means the
+// shim's own program.
+const ownExecutable = "/proc/self/exe"

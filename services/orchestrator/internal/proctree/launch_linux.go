@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// selfExecutable is this program even after its file has been replaced by an upgrade.
-	selfExecutable = "/proc/self/exe"
 	// stdoutPipe is the size wished for the stdout pipe: the most an unprivileged process may have by default.
 	stdoutPipe = 1 << 20
 	// shimGrace is how long a marked child's shim may take to kill everything before it is killed and the supervisor does it.
@@ -140,9 +138,9 @@ func (p *platform) startShim(c *contained, stdio endpoints) error {
 	}
 	defer func() { _ = theirStatus.Close() }()
 
-	c.shim, err = p.spawner.start(selfExecutable, []string{shimName}, &os.ProcAttr{
+	c.shim, err = p.spawner.start(fmt.Sprintf("/proc/self/fd/%d", programFD), []string{shimName}, &os.ProcAttr{
 		// The shim itself keeps off the child's streams: each ends when the child closes it.
-		Files: []*os.File{null, null, null, stdio.stdin, stdio.stdout, stdio.stderr, theirControl, theirStatus},
+		Files: []*os.File{null, null, null, stdio.stdin, stdio.stdout, stdio.stderr, theirControl, theirStatus, p.program},
 		Env:   []string{"GOMAXPROCS=1", "GOGC=off"}, // the shim's alone; it lives on a few hundred KiB
 		Sys:   p.attributes(),
 	})

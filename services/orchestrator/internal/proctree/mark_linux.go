@@ -1,7 +1,6 @@
 package proctree
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -23,10 +22,10 @@ type mark uint64
 
 func newMark() (mark, error) {
 	var b [8]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return 0, err
+	if _, err := unix.Getrandom(b[:], 0); err != nil { // crypto/rand would be half of the shim's package initializations
+		return 0, os.NewSyscallError("getrandom", err)
 	}
-	return mark(1<<59 | binary.LittleEndian.Uint64(b[:])>>5), nil
+	return mark(1<<59 | binary.NativeEndian.Uint64(b[:])>>5), nil
 }
 
 // String is the mark as notes and cgroups are named by it.

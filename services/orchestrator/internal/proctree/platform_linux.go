@@ -29,7 +29,8 @@ func (w way) marked() bool { return !w.namespaces }
 // platform is the Linux side of a Supervisor.
 type platform struct {
 	way     way
-	notes   string // directory of notes, empty: none are taken
+	program *os.File // what shims are started from
+	notes   string   // directory of notes, empty: none are taken
 	spawner *spawner
 }
 
@@ -44,7 +45,7 @@ func openPlatform(opts Options) (*platform, error) {
 	var tried error
 	for _, candidate := range ways(opts.Mode) {
 		p.way = candidate
-		err := p.probe()
+		err := p.choose(shimPrograms())
 		if err == nil {
 			return p, nil
 		}
@@ -102,7 +103,10 @@ func (p *platform) containment() string { return p.way.name }
 
 func (p *platform) close() error {
 	p.spawner.close()
-	return nil
+	if p.program == nil {
+		return nil
+	}
+	return p.program.Close()
 }
 
 func (p *platform) start(path string, spec Spec, stdio endpoints) (child, error) {

@@ -14,9 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Names of processes, by which Main knows what to be. The number is that of instructions and report, and grows when their meaning
+// changes: a program of another version does not know its name and ends.
 const (
-	shimName  = "telecodex-contain"
-	probeName = "telecodex-contain-probe"
+	shimName  = "telecodex-contain/1"
+	probeName = "telecodex-contain/1/probe"
 )
 
 // Descriptors the shim starts with, after its own three.
@@ -26,10 +28,12 @@ const (
 	stderrFD
 	controlFD
 	statusFD
+	programFD
 )
 
-// Main runs the process as the containment shim when it was re-executed as one, and then never returns; otherwise it returns at
-// once. It must be the first statement of every main, and TestMain, of a program that uses a Supervisor.
+// Main runs the process as the containment shim when it was started as one, and then never returns; otherwise it returns at
+// once. It must be the first statement of every main, and TestMain, of a program that uses a Supervisor, and is all of
+// telecodex-contain.
 //
 // In a namespace the shim arranges what the program is to see, and then becomes it: the kernel does the rest, and a turn costs
 // nothing beside Codex. As first process of its namespace the program gets no signal it has no handler for (Codex has one for
@@ -57,7 +61,7 @@ type shim struct {
 }
 
 func runShim() int {
-	for fd := stdinFD; fd <= statusFD; fd++ {
+	for fd := stdinFD; fd <= programFD; fd++ {
 		unix.CloseOnExec(fd)
 	}
 	control := os.NewFile(controlFD, "control")
