@@ -43,23 +43,20 @@ func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 // load reads the head. Whatever was known of an earlier one is forgotten.
 func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 	r.release()
-	head, ok, err := r.m.Store.Head(ctx, r.session)
-	var session store.Session
-	if err == nil && ok {
-		session, err = r.m.Store.Session(ctx, r.session)
-	}
+	stored, err := r.m.Store.Load(ctx, r.session)
 	if err != nil {
 		return r.storeFailed(ctx, err)
 	}
+	head, session := stored.Turn, stored.Session
 	if head.ID != r.head.ID {
 		r.trouble, r.overdue = time.Time{}, false
 	}
 	r.head, r.held = head, session.WorkerID
 	r.accepted, r.last, r.reply, r.finished, r.refused, r.thread = nil, 0, reply{}, nil, nil, ""
 	r.pause, r.typed = firstPause, time.Time{}
-	in := lane.Head{Held: session.WorkerID != "", Cancelled: ok && r.m.cancelWanted(head.Key)}
+	in := lane.Head{Held: session.WorkerID != "", Cancelled: stored.Found && r.m.cancelWanted(head.Key)}
 	switch {
-	case !ok:
+	case !stored.Found:
 	case head.Kind == store.KindNew:
 		in.Stored = lane.NewChat
 	case head.State == store.Assigned:

@@ -6,6 +6,12 @@ import (
 	"fmt"
 )
 
+// Head is the work that the lane of a session goes on with, if there is any.
+func (s *Store) Head(ctx context.Context, sessionID string) (Turn, bool, error) {
+	l, err := s.Load(ctx, sessionID)
+	return l.Turn, l.Found, err
+}
+
 // PartSize is the size of a document's parts.
 const PartSize = partSize
 

@@ -63,7 +63,7 @@ func (q *tx) newestTurn(key Key) (Turn, bool, error) {
 		ORDER BY t.attempt DESC LIMIT 1`, q.bot, key.UpdateID, key.Generation)
 }
 
-// turn is the turn of an id. One that has only been shown by Head gets its row
+// turn is the turn of an id. One that has only been shown by Load gets its row
 // now.
 func (q *tx) turn(id string) (Turn, error) {
 	t, ok, err := found(q, readTurn, turnQuery+`WHERE t.turn_id = $1 AND t.bot_id = $2`, id, q.bot)
@@ -127,13 +127,19 @@ func (s *Store) OpenSessions(ctx context.Context) (ids []string, err error) {
 	return ids, err
 }
 
-// Head is the oldest work of a session's lane: a prompt or a request for a new
-// thread, as its newest attempt.
-func (s *Store) Head(ctx context.Context, sessionID string) (t Turn, ok bool, err error) {
-	err = s.read(ctx, func(q *tx) error { t, ok, err = q.head(sessionID); return err })
-	return t, ok, err
+// Load reads what the lane of a session goes on from.
+func (s *Store) Load(ctx context.Context, sessionID string) (l Lane, err error) {
+	err = s.read(ctx, func(q *tx) error {
+		if l.Turn, l.Found, err = q.head(sessionID); err != nil || !l.Found {
+			return err
+		}
+		l.Session, err = q.session(sessionID)
+		return err
+	})
+	return l, err
 }
 
+// head is the oldest work of a session's lane, as its newest attempt.
 func (q *tx) head(sessionID string) (t Turn, ok bool, err error) {
 	u, ok, err := found(q, readUpdate, `SELECT `+updateColumns+` FROM updates
 		WHERE bot_id = $1 AND session_id = $2 AND work = 'lane' ORDER BY generation, update_id LIMIT 1`, q.bot, sessionID)

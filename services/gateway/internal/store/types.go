@@ -190,6 +190,16 @@ type Session struct {
 	UpdatedAt time.Time
 }
 
+// Lane is what a session's lane goes on from, as of one moment.
+type Lane struct {
+	// Found says that there is work; without, the rest is empty.
+	Found bool
+	// Turn is the oldest work of the lane: a prompt or a request for a new
+	// thread, as its newest attempt.
+	Turn    Turn
+	Session Session
+}
+
 // Kinds of messages.
 const (
 	Answer   = "answer"   // what Codex said; counted as sent

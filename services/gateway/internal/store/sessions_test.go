@@ -1,0 +1,34 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"telecodex.dev/services/gateway/internal/store"
+)
+
+func TestLaneIsLoadedWithItsSession(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	empty, err := d.Load(ctx, "telegram:42")
+	d.must(err)
+	if diff := cmp.Diff(store.Lane{}, empty); diff != "" {
+		t.Error(diff)
+	}
+	d.ingest(prompt(1, "a"), prompt(2, "b"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.SetThread(ctx, turnID(1, 1), "thread"))
+	session, err := d.Session(ctx, "telegram:42")
+	d.must(err)
+	turn, _, err := d.Turn(ctx, turnID(1, 1))
+	d.must(err)
+	got, err := d.Load(ctx, "telegram:42")
+	d.must(err)
+	if diff := cmp.Diff(store.Lane{Found: true, Turn: turn, Session: session}, got); diff != "" {
+		t.Error(diff)
+	}
+	if session.ThreadID != "thread" || session.OpenTurns != 2 || turn.State != store.Assigned {
+		t.Errorf("session = %+v, turn = %+v", session, turn)
+	}
+}
