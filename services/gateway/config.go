@@ -56,7 +56,7 @@ type Config struct {
 	Once              bool     // one cycle, then exit
 	APIURL            string   // base URL of the Bot API
 	OrchestratorAddrs []string // gRPC targets; nil: not set, see DefaultOrchestratorAddr
-	Store             string   // path or postgres:// URL
+	Store             string   // path of the SQLite file
 	SandboxMode       string   // sent with each turn; empty: the worker's
 	Model             string   // sent with each turn; empty: Codex's own
 	WorkingDir        string   // sent with each turn; empty: the session's own directory
@@ -241,8 +241,9 @@ func (r *rawConfig) checkWorkers() (err error) {
 			err = errors.New("orchestrator_addr must be a comma-separated list of gRPC targets")
 		}
 	}
-	if err == nil && r.Store == "" {
-		err = errors.New("store must be a path or a postgres:// URL")
+	// The URL holds a password and is not repeated.
+	if err == nil && (r.Store == "" || strings.Contains(r.Store, "://")) {
+		err = errors.New("store must be the path of a SQLite file; other databases are not supported")
 	}
 	return err
 }

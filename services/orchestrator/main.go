@@ -39,7 +39,11 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 
 // refuse prints the one-line report of an invalid configuration.
 func refuse(stdout io.Writer, problem error) int {
-	report, err := json.Marshal(map[string]string{"status": "failed", "reason": "invalid-config", "error": problem.Error()})
+	report, err := json.Marshal(struct {
+		Status string `json:"status"`
+		Reason string `json:"reason"`
+		Error  string `json:"error"`
+	}{"failed", "invalid-config", problem.Error()})
 	if _, printErr := fmt.Fprintln(stdout, string(report)); errors.Join(err, printErr) != nil {
 		return lifecycle.ExitFailed
 	}

@@ -107,6 +107,7 @@ type worker struct {
 	dir        *statedir.Dir
 	journal    *journal.Journal
 	supervisor *proctree.Supervisor
+	engine     codex.Engine
 	manager    *turn.Manager
 	server     *rpc.Server
 	listener   net.Listener
@@ -135,25 +136,25 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 	if w.journal, err = journal.Open(ctx, w.dir.Journal()); err != nil {
 		return w, err
 	}
-	engine := codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(w.dir.Home()), c.CodexEnv, nil), Supervisor: w.supervisor})
+	w.engine = codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(w.dir.Home()), c.CodexEnv, nil), Supervisor: w.supervisor})
 	w.manager = turn.NewManager(turn.Options{
-		Journal: w.journal, Engine: engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Log: c.Log.Named("turn"),
+		Journal: w.journal, Engine: w.engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Log: c.Log.Named("turn"),
 	})
 	if err := w.manager.Recover(ctx); err != nil {
 		return w, fmt.Errorf("end the turns of an earlier process: %w", err)
 	}
 	w.server = rpc.NewServer(c.Log.Named("rpc"))
-	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions(engine)))
+	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions()))
 	if w.listener = c.Listener; w.listener == nil {
 		w.listener, err = rpc.Listen(ctx, c.ListenAddr)
 	}
 	return w, err
 }
 
-func (w *worker) serverOptions(engine codex.Engine) server.Options {
+func (w *worker) serverOptions() server.Options {
 	c := w.config
 	return server.Options{
-		Manager: w.manager, Journal: w.journal, Engine: engine,
+		Manager: w.manager, Journal: w.journal, Engine: w.engine,
 		WorkerID: w.dir.WorkerID(), ProcessID: uuid.NewString(), Containment: w.supervisor.Containment(),
 		Workspaces: server.Workspaces{Root: c.WorkspaceDir, Roots: c.WorkspaceRoots},
 		Sandboxes:  c.AllowedSandboxes,
@@ -181,7 +182,8 @@ func (w *worker) serve(ctx context.Context) error {
 		defer endCalls()
 		<-ctx.Done()
 		w.server.SetServing(false)
-		log.Info("draining", zap.Int("turns", w.manager.Status().Used))
+		log.Info("draining: running turns may end; a second signal stops at once",
+			zap.Int("turns", w.manager.Status().Used), zap.Duration("patience", w.config.Drain))
 		w.manager.Drain(w.config.Drain)
 		return nil
 	})
@@ -190,10 +192,23 @@ func (w *worker) serve(ctx context.Context) error {
 		return metrics.Serve(ctx, w.config.MetricsAddr, w.registry(), w.ready)
 	})
 	group.Go(w.prune)
+	group.Go(w.lookForCodex)
 	group.Go(lifecycle.Trim)
 	err := group.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// lookForCodex says at once what the first turn would otherwise find out.
+func (w *worker) lookForCodex(ctx context.Context) error {
+	version, err := w.engine.Version(ctx)
+	switch {
+	case err == nil:
+		w.config.Log.Info("codex found", zap.String("version", version))
+	case ctx.Err() == nil:
+		w.config.Log.Warn("codex cannot be run: turns fail until ORCHESTRATOR_CODEX_BIN names one that can", zap.Error(err))
+	}
+	return nil
 }
 
 // prune drops what was acknowledged, now and then.

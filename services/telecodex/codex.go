@@ -15,9 +15,10 @@ import (
 
 // choice is the Codex that a demonstration runs.
 type choice struct {
-	bin string
-	key string // for CODEX_API_KEY; empty: Codex has its own credentials
-	why string // for the person
+	bin  string
+	home string // its CODEX_HOME; empty: the person's own
+	key  string // for CODEX_API_KEY; empty: Codex has its own credentials
+	why  string // for the person
 }
 
 // loginPatience is how long `codex login status` may take; it asks no network.
@@ -59,7 +60,7 @@ func scripted(dir, reason string) (choice, error) {
 	if err != nil {
 		return choice{}, fmt.Errorf("prepare the scripted Codex: %w", err)
 	}
-	return choice{bin: path, why: "scripted (" + reason + ")"}, nil
+	return choice{bin: path, home: filepath.Join(dir, "codex"), why: "scripted (" + reason + ")"}, nil
 }
 
 // place links a program to a second path, or copies it where links cannot reach.

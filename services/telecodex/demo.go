@@ -34,7 +34,11 @@ func demo(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	message := flags.String("message", "", "send this one message, show the round trip and exit")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return lifecycle.ExitOK
-	} else if err != nil || flags.NArg() > 0 {
+	} else if err != nil {
+		return lifecycle.ExitUsage
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "demo: unknown argument: %s\n", flags.Arg(0))
 		return lifecycle.ExitUsage
 	}
 	interactive := *message == "" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
@@ -113,6 +117,9 @@ func (s *stage) configure(env lifecycle.Lookup, codex choice, stderr io.Writer) 
 		"ORCHESTRATOR_STATE_DIR":    filepath.Join(s.dir, "worker"),
 		"ORCHESTRATOR_METRICS_ADDR": "off",
 		"ORCHESTRATOR_CODEX_BIN":    codex.bin,
+	}
+	if codex.home != "" {
+		own["ORCHESTRATOR_CODEX_HOME"] = codex.home
 	}
 	level := "error"
 	if value, set := env("CHANNEL_LOG_LEVEL"); set {

@@ -17,7 +17,13 @@ import (
 func offStage(t *testing.T) lifecycle.Lookup {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("TMPDIR", t.TempDir())
-	return func(string) (string, bool) { return "", false }
+	t.Setenv("HOME", t.TempDir())
+	return func(name string) (string, bool) {
+		if name != "HOME" {
+			return "", false
+		}
+		return os.LookupEnv(name)
+	}
 }
 
 func TestDemoShowsARoundTripAndItsReport(t *testing.T) {
@@ -47,8 +53,10 @@ func TestDemoShowsARoundTripAndItsReport(t *testing.T) {
 	if fields.Status != "ok" || fields.Reason != "processed" || fields.Sent != 1 {
 		t.Errorf("report = %+v", fields)
 	}
-	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+	for _, dir := range []string{os.Getenv("TMPDIR"), os.Getenv("HOME")} {
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
 	}
 }
 
