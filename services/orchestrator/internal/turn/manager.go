@@ -144,9 +144,6 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (attached bool, err erro
 		if err != nil {
 			return false, err
 		}
-		if mine {
-			m.running.Go(t.run)
-		}
 		select {
 		case <-t.decided:
 		case <-ctx.Done():
@@ -162,8 +159,9 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (attached bool, err erro
 	}
 }
 
-// reserve takes the session and a slot for a new turn, or finds the turn of the
-// same id.
+// reserve takes the session and a slot for a new turn and runs it, or finds the
+// turn of the same id. The turn is started under mu, so that Drain waits for every
+// turn that has a slot.
 func (m *Manager) reserve(spec Spec) (t *Turn, mine bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -180,6 +178,7 @@ func (m *Manager) reserve(spec Spec) (t *Turn, mine bool, err error) {
 	}
 	t = newTurn(m, spec)
 	m.turns[spec.TurnID], m.sessions[spec.SessionID] = t, t
+	m.running.Go(t.run)
 	m.change()
 	return t, true, nil
 }
