@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 
 	"telecodex.dev/services/internal/sqldb"
@@ -26,7 +27,7 @@ type committer struct {
 
 // batch is what one transaction writes.
 type batch struct {
-	calls   []call
+	calls   []*call
 	appends []*pending
 	bytes   int
 }
@@ -34,6 +35,7 @@ type batch struct {
 // call is a write of one statement or few, other than an append.
 type call struct {
 	apply func(*sql.Tx) error
+	err   error // of this call alone
 	done  func(error)
 }
 
@@ -96,11 +98,13 @@ func (c *committer) gather(add func(*batch)) error {
 	return nil
 }
 
-// call writes in the next transaction and returns after its commit.
+// call writes in the next transaction and returns after its commit. An error of
+// apply that is not the database's is this call's alone: the others of the batch
+// are committed, and so is what apply wrote before it.
 func (c *committer) call(apply func(*sql.Tx) error) error {
 	result := make(chan error, 1)
 	err := c.gather(func(b *batch) {
-		b.calls = append(b.calls, call{apply: apply, done: func(err error) { result <- err }})
+		b.calls = append(b.calls, &call{apply: apply, done: func(err error) { result <- err }})
 	})
 	if err != nil {
 		return err
@@ -112,8 +116,10 @@ func (b *batch) empty() bool { return len(b.calls) == 0 && len(b.appends) == 0 }
 
 func (b *batch) write(tx *sql.Tx) error {
 	for _, call := range b.calls {
-		if err := call.apply(tx); err != nil {
-			return err
+		call.err = sqldb.Wrap("statement", call.apply(tx))
+		var failure *sqldb.Error
+		if errors.As(call.err, &failure) {
+			return call.err
 		}
 	}
 	return writeAppends(tx, b.appends)
@@ -122,7 +128,10 @@ func (b *batch) write(tx *sql.Tx) error {
 // finish tells everyone who waits what became of the transaction.
 func (b *batch) finish(err error) {
 	for _, call := range b.calls {
-		call.done(err)
+		if err != nil {
+			call.err = err
+		}
+		call.done(call.err)
 	}
 	for _, p := range b.appends {
 		p.finish(err)

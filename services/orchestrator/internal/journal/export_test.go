@@ -17,3 +17,18 @@ func (j *Journal) LimitPages(ctx context.Context, pages int) error {
 		return err
 	})
 }
+
+// Damage makes a turn's row unreadable.
+func (j *Journal) Damage(ctx context.Context, turnID string) error {
+	return j.db.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE turns SET finished = x'ff' WHERE turn_id = ?", turnID)
+		return err
+	})
+}
+
+// Calls is how many writes other than appends gather for the next commit.
+func (j *Journal) Calls() int {
+	j.committer.mu.Lock()
+	defer j.committer.mu.Unlock()
+	return len(j.committer.next.calls)
+}

@@ -158,25 +158,17 @@ func insertTurn(tx *sql.Tx, turn NewTurn, tombstone bool) (row int64, err error)
 // Acknowledge notes that the caller has stored the outcome: Prune may drop the
 // events. It is idempotent. Errors: ErrUnknown, ErrUnfinished.
 func (j *Journal) Acknowledge(turnID string, now time.Time) error {
-	var refused error
-	err := j.committer.call(func(tx *sql.Tx) error {
-		refused = nil
+	return j.committer.call(func(tx *sql.Tx) error {
 		r, err := find(context.Background(), tx, turnID)
-		if errors.Is(err, ErrUnknown) {
-			refused = ErrUnknown
-			return nil // the others of the batch are to be committed
-		}
 		if err != nil {
 			return err
 		}
 		if r.Finished == nil {
-			refused = ErrUnfinished
-			return nil
+			return ErrUnfinished
 		}
 		_, err = tx.Exec("UPDATE turns SET acknowledged_at = coalesce(acknowledged_at, ?) WHERE id = ?", now.UnixNano(), r.Row)
 		return err
 	})
-	return errors.Join(err, refused)
 }
 
 // Page selects turns for List.

@@ -1,0 +1,64 @@
+package journal_test
+
+import (
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"telecodex.dev/services/orchestrator/internal/journal"
+)
+
+func TestAnUnreadableRowFailsItsOwnCallAlone(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal.db"))
+	_, damaged := accept(t, j, "damaged")
+	finish(t, damaged, "damaged", 1)
+	_, sound := accept(t, j, "sound")
+	finish(t, sound, "sound", 1)
+	_, running := accept(t, j, "running")
+	if err := j.Damage(t.Context(), "damaged"); err != nil {
+		t.Fatal(err)
+	}
+
+	// While a commit reports back, everything else gathers for one transaction.
+	entered, release := make(chan struct{}), make(chan struct{})
+	err := running.Append(texts("running", 1, 1, 1), journal.Update{}, func(error) {
+		close(entered)
+		<-release
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	acknowledged := map[string]chan error{"damaged": make(chan error, 1), "sound": make(chan error, 1), "none": make(chan error, 1)}
+	for turnID, result := range acknowledged {
+		go func() { result <- j.Acknowledge(turnID, epoch) }()
+	}
+	appended := make(chan error, 1)
+	if err := running.Append(texts("running", 2, 1, 1), journal.Update{}, func(err error) { appended <- err }); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); j.Calls() < len(acknowledged); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Error("the calls do not gather")
+			break
+		}
+	}
+	close(release)
+
+	if err := <-appended; err != nil {
+		t.Errorf("the append of another turn: %v", err)
+	}
+	if err := <-acknowledged["sound"]; err != nil {
+		t.Errorf("the call for another turn: %v", err)
+	}
+	if err := <-acknowledged["none"]; err != journal.ErrUnknown {
+		t.Errorf("the call for no turn: %v", err)
+	}
+	if err := <-acknowledged["damaged"]; err == nil {
+		t.Error("the call for the damaged turn succeeded")
+	}
+	if r, err := j.Get(t.Context(), "sound"); err != nil || !r.Acknowledged {
+		t.Errorf("Get() = %+v, %v", r, err)
+	}
+}
