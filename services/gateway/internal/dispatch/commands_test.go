@@ -146,6 +146,26 @@ func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
 	}
 }
 
+// TestADecisionDoesNotOvertakeTheRunningTurn decides about an older turn while a
+// newer one runs, and ends the gateway in between.
+func TestADecisionDoesNotOvertakeTheRunningTurn(t *testing.T) {
+	f := newWorker(t, "a")
+	f.script = ending(orchestratorv1.TurnState_TURN_STATE_INTERRUPTED, orchestratorv1.FinishCause_FINISH_CAUSE_WORKER_LOST)
+	w := newWorld(t, f).run()
+	older := w.prompt("one")
+	equal(t, "state", w.settled(older).State, store.Interrupted)
+	f.set(func() { f.script, f.hold = answering("done"), holding })
+	newer := w.prompt("two")
+	w.eventually("running", func() bool { return w.trace(newer).Update.State == store.Accepted })
+	w.settled(w.send(chat, store.KindResolve, store.Again))
+	w.restart()
+	w.eventually("watched again", func() bool { return f.count("watch "+w.turnID(newer, 1)) > 0 })
+	f.set(func() { f.hold = nil })
+	equal(t, "newer", w.settled(newer).Outcome, "succeeded")
+	w.eventually("run again", func() bool { return w.trace(older).Update.State == store.Finished })
+	equal(t, "starts", f.count("start "+w.turnID(older, 2)), 1)
+}
+
 func TestResumeRepeatsTheTaskWhereTheThreadIsGone(t *testing.T) {
 	turn := store.Turn{ThreadID: thread, Prompt: "the task"}
 	if got := resumePrompt(turn, store.Session{}); !strings.HasSuffix(got, "\n\nthe task") {

@@ -16,9 +16,8 @@ func (s *Store) Commands(ctx context.Context) (updates []Update, err error) {
 }
 
 // CancelTarget is the turn that a command to cancel means, as its newest attempt:
-// that of the oldest prompt before the command, in its session, that had not
-// ended when the command was received. The answer stays the same however much
-// later it is asked.
+// what ran in its session when the command was stored, or else the oldest prompt
+// that waited. False: there was none.
 func (s *Store) CancelTarget(ctx context.Context, command Key) (t Turn, ok bool, err error) {
 	err = s.read(ctx, func(q *tx) error {
 		c, known, err := q.update(command)
@@ -28,26 +27,37 @@ func (s *Store) CancelTarget(ctx context.Context, command Key) (t Turn, ok bool,
 		if !known {
 			return &StateError{What: command.String()}
 		}
-		open, isOpen, err := found(q, readUpdate, `SELECT `+updateColumns+` FROM updates
-			WHERE bot_id = $1 AND session_id = $2 AND work = 'lane' AND kind = 'prompt' AND (generation, update_id) < ($3, $4)
-			ORDER BY generation, update_id LIMIT 1`, q.bot, c.SessionID, command.Generation, command.UpdateID)
-		if err != nil {
+		key, _, named := q.parseTurnID(c.TurnID)
+		if !named {
+			return nil
+		}
+		u, known, err := q.update(key)
+		if err != nil || !known {
 			return err
 		}
-		ended, hasEnded, err := found(q, readTurn, turnQuery+`WHERE t.bot_id = $1 AND t.session_id = $2 AND t.ended_at > $3
-			AND (t.generation, t.update_id) < ($4, $5) AND NOT EXISTS (SELECT 1 FROM turns n WHERE n.bot_id = t.bot_id
-				AND n.update_id = t.update_id AND n.generation = t.generation AND n.attempt > t.attempt)
-			ORDER BY t.generation, t.update_id LIMIT 1`, q.bot, c.SessionID, millis(c.ReceivedAt), command.Generation, command.UpdateID)
-		if err != nil || !isOpen || hasEnded && ended.Key.before(open.Key) {
-			t, ok = ended, hasEnded
-			return err
-		}
-		if t, ok, err = q.newestTurn(open.Key); err == nil && !ok {
-			t, ok = q.firstTurn(open), true
-		}
+		ok = true
+		t, err = q.turnOf(u)
 		return err
 	})
 	return t, ok, err
+}
+
+// toCancel is the id of the turn that a command to cancel means if it is stored
+// now; empty: there is none. It is chosen once, so that the command stops no
+// other turn however late it is handled.
+func (q *tx) toCancel(sessionID string) (string, error) {
+	t, ok, err := q.running(sessionID)
+	if err != nil || ok {
+		return t.ID, err
+	}
+	u, ok, err := found(q, readUpdate, `SELECT `+updateColumns+` FROM updates
+		WHERE bot_id = $1 AND session_id = $2 AND work = 'lane' AND kind = 'prompt'
+		ORDER BY generation, update_id LIMIT 1`, q.bot, sessionID)
+	if err != nil || !ok {
+		return "", err
+	}
+	t, err = q.turnOf(u)
+	return t.ID, err
 }
 
 // SettleCommand stores that a command was carried out, together with the

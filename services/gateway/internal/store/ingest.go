@@ -136,6 +136,11 @@ func (i *intake) take(u NewUpdate) error {
 	}
 	key := Key{i.at.Generation, u.UpdateID}
 	i.at.NextOffset = u.UpdateID + 1
+	if u.Kind == KindCancel && u.State == Queued {
+		if u.TurnID, err = i.toCancel(u.SessionID); err != nil {
+			return err
+		}
+	}
 	if err := i.insert(key, u); err != nil {
 		return err
 	}

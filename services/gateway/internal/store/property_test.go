@@ -149,6 +149,19 @@ func (c *chaos) restart() {
 	c.must(err)
 }
 
+// heads checks that a lane goes on with what runs in it.
+func (c *chaos) heads() {
+	for n := range int64(3) {
+		running, ok, err := c.RunningTurn(c.t.Context(), c.sessionOf(n))
+		c.must(err)
+		head, _, err := c.Head(c.t.Context(), c.sessionOf(n))
+		c.must(err)
+		if ok && head.ID != running.ID {
+			c.t.Fatalf("turn %s runs, and its lane goes on with %s", running.ID, head.ID)
+		}
+	}
+}
+
 // drain brings everything to its end.
 func (c *chaos) drain() {
 	ctx := c.t.Context()
@@ -159,13 +172,9 @@ func (c *chaos) drain() {
 			break
 		}
 		for _, id := range sessions {
-			turn, running, err := c.RunningTurn(ctx, id)
+			head, _, err := c.Head(ctx, id)
 			c.must(err)
-			if !running {
-				turn, _, err = c.Head(ctx, id)
-				c.must(err)
-			}
-			c.finish(turn.ID)
+			c.finish(head.ID)
 		}
 	}
 	for _, texts := range c.sendAll() {
@@ -223,6 +232,7 @@ func TestRandomHistoriesLoseNothingAndDoNothingTwice(t *testing.T) {
 				default:
 					c.restart()
 				}
+				c.heads()
 			}
 			c.drain()
 			c.check()

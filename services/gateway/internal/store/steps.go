@@ -50,16 +50,11 @@ func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID string) 
 
 // mayRun checks that no other turn of the session runs or comes first.
 func (q *tx) mayRun(t Turn) error {
-	other, ok, err := q.running(t.SessionID)
-	if err != nil {
+	head, ok, err := q.head(t.SessionID)
+	if err != nil || !ok || head.ID == t.ID {
 		return err
 	}
-	if !ok {
-		if other, ok, err = q.head(t.SessionID); err != nil || !ok || other.ID == t.ID {
-			return err
-		}
-	}
-	return &StateError{What: "turn " + t.ID, Want: "first in its lane", Have: "behind turn " + other.ID}
+	return &StateError{What: "turn " + t.ID, Want: "first in its lane", Have: "behind turn " + head.ID}
 }
 
 // Unassign takes an assignment back when the worker has journaled nothing. A

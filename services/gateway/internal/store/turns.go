@@ -57,10 +57,19 @@ func (q *tx) update(key Key) (Update, bool, error) {
 		q.bot, key.UpdateID, key.Generation)
 }
 
-// newestTurn is the last attempt at an update.
+// newestTurn is the last attempt at an update, if one has its row.
 func (q *tx) newestTurn(key Key) (Turn, bool, error) {
 	return found(q, readTurn, turnQuery+`WHERE t.bot_id = $1 AND t.update_id = $2 AND t.generation = $3
 		ORDER BY t.attempt DESC LIMIT 1`, q.bot, key.UpdateID, key.Generation)
+}
+
+// turnOf is the last attempt at an update.
+func (q *tx) turnOf(u Update) (Turn, error) {
+	t, ok, err := q.newestTurn(u.Key)
+	if err == nil && !ok {
+		t = q.firstTurn(u)
+	}
+	return t, err
 }
 
 // turn is the turn of an id. One that has only been shown by Load gets its row
@@ -139,17 +148,20 @@ func (s *Store) Load(ctx context.Context, sessionID string) (l Lane, err error) 
 	return l, err
 }
 
-// head is the oldest work of a session's lane, as its newest attempt.
+// head is what a session's lane goes on with: the turn that runs, or else the
+// oldest work, as its newest attempt. They differ once a person decided about an
+// older turn while a newer one runs.
 func (q *tx) head(sessionID string) (t Turn, ok bool, err error) {
+	if t, ok, err = q.running(sessionID); err != nil || ok {
+		return t, ok, err
+	}
 	u, ok, err := found(q, readUpdate, `SELECT `+updateColumns+` FROM updates
 		WHERE bot_id = $1 AND session_id = $2 AND work = 'lane' ORDER BY generation, update_id LIMIT 1`, q.bot, sessionID)
 	if err != nil || !ok {
 		return t, false, err
 	}
-	if t, ok, err = q.newestTurn(u.Key); err != nil || ok {
-		return t, ok, err
-	}
-	return q.firstTurn(u), true, nil
+	t, err = q.turnOf(u)
+	return t, err == nil, err
 }
 
 // OpenWork is the work of a session's lane, in its order: prompts and requests

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -27,10 +26,6 @@ type Key struct {
 
 func (k Key) String() string {
 	return fmt.Sprintf("update %d of generation %d", k.UpdateID, k.Generation)
-}
-
-func (k Key) before(other Key) bool {
-	return cmp.Or(cmp.Compare(k.Generation, other.Generation), cmp.Compare(k.UpdateID, other.UpdateID)) < 0
 }
 
 // State is where an update or a turn is in its life.
@@ -81,7 +76,7 @@ type NewUpdate struct {
 	// choice: resume, again or drop.
 	Text string
 	// TurnID is the turn a KindResolve update decides about; empty: the newest
-	// interrupted one of its session.
+	// interrupted one of its session. The store writes that of a KindCancel update.
 	TurnID string
 	// CallbackID is the callback query to answer; empty for messages.
 	CallbackID string
@@ -194,8 +189,8 @@ type Session struct {
 type Lane struct {
 	// Found says that there is work; without, the rest is empty.
 	Found bool
-	// Turn is the oldest work of the lane: a prompt or a request for a new
-	// thread, as its newest attempt.
+	// Turn is what runs, or else the oldest work of the lane: a prompt or a
+	// request for a new thread, as its newest attempt.
 	Turn    Turn
 	Session Session
 }

@@ -50,7 +50,7 @@ CREATE TABLE updates (
     from_id     BIGINT NOT NULL,
     private     BIGINT NOT NULL,
     text        TEXT   NOT NULL,
-    turn_id     TEXT   NOT NULL,
+    turn_id     TEXT   NOT NULL, -- that a decision or a /cancel is about
     callback_id TEXT   NOT NULL,
     sent_at     BIGINT NOT NULL,
     received_at BIGINT NOT NULL,
