@@ -20,7 +20,7 @@ const (
 	lastBackoff  = 30 * time.Second
 	// onceAttempts is how often a message is tried before Once leaves it.
 	onceAttempts = 3
-	// onceWait is how long Once waits for a chat that Telegram holds back.
+	// onceWait is how long Once waits, in all, for a chat that Telegram holds back.
 	onceWait = 10 * time.Second
 	// lastCall is how long a call under way may go on when the program ends.
 	lastCall = 5 * time.Second
@@ -237,8 +237,9 @@ func (c *chat) retry(ctx context.Context, o store.Outgoing, failure *botapi.Erro
 	if err := c.mark(ctx, o, time.Now().Add(wait), string(failure.Kind), failure.InDoubt); err != nil {
 		return false, err
 	}
-	// A chat that Telegram holds back is no failure of ours.
-	giveUp := c.Once && c.failures >= onceAttempts && failure.RetryAfter == 0
+	// A chat that Telegram holds back is no failure of ours, but Once does not
+	// wait for it for ever.
+	giveUp := c.Once && (c.failures >= onceAttempts && failure.RetryAfter == 0 || time.Since(c.since)+wait > onceWait)
 	if giveUp || !c.reported && time.Since(c.since) >= c.Patience {
 		c.left(o, cause)
 	}

@@ -352,6 +352,21 @@ func TestOnceDoesNotWaitForAChatThatIsHeldBackForLong(t *testing.T) {
 	}
 }
 
+func TestOnceDoesNotWaitForAChatThatIsHeldBackAgainAndAgain(t *testing.T) {
+	w := newWorld(t)
+	w.config.Once = true
+	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: 1, RetryAfter: 1})
+	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: -1, RetryAfter: 10})
+	key := w.post(chatID, 0, text("hello"))
+	w.run()
+	if err := w.sender.Quiet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := w.state(key).Outbox[0]; o.State != store.Pending || o.Attempts != 2 {
+		t.Errorf("outbox = %+v", o)
+	}
+}
+
 func TestSendingThatFailsForLongIsReportedAndGoesOn(t *testing.T) {
 	w := newWorld(t)
 	w.config.Patience = 10 * time.Millisecond
