@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -47,7 +48,22 @@ var unixParts = map[string]func(args []string) int{
 		return 5
 	},
 	"detach": func(args []string) int { return detach(args[0]) },
+	// lend hands standard output to whoever listens on the socket, says something and ends.
+	"lend": func(args []string) int {
+		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: args[0], Net: "unix"})
+		if err != nil {
+			return 1
+		}
+		if _, _, err := conn.WriteMsgUnix([]byte("!"), syscall.UnixRights(int(os.Stdout.Fd())), nil); err != nil {
+			return 1
+		}
+		fmt.Print(strings.Repeat("x", lent))
+		return 0
+	},
 }
+
+// lent is how much lend says: several reads, and no more than a pipe holds.
+const lent = 48 << 10
 
 // detach starts a stubborn descendant in a session of its own, with an empty environment.
 func detach(address string) int {

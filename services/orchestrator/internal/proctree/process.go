@@ -1,6 +1,7 @@
 package proctree
 
 import (
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -9,8 +10,8 @@ import (
 // defaultStderrTail is enough to classify a failure by what a program says last.
 const defaultStderrTail = 8 << 10
 
-// stragglerGrace bounds the wait for standard error's end after the child's: only a descendant that escaped a weak containment
-// can still hold it.
+// stragglerGrace bounds the wait for more output after the child's end: only a descendant that escaped a weak containment, or
+// a process that the descriptor was handed to, can still hold the pipe.
 const stragglerGrace = time.Second
 
 // child is what a platform knows of a started process.
@@ -46,11 +47,13 @@ type Exit struct {
 }
 
 func newProcess(c child, ours endpoints) *Process {
-	return &Process{child: c, ours: ours, stdout: &output{file: ours.stdout}, done: make(chan struct{})}
+	done := make(chan struct{})
+	return &Process{child: c, ours: ours, stdout: &output{file: ours.stdout, done: done}, done: done}
 }
 
 // Stdout is the read end of the child's standard output, for one reader. It ends with io.EOF when every writer has closed it, which
-// the end of the child brings about. What is in the pipe stays readable after Done.
+// the end of the child brings about; after Done it also ends when nothing has come for a second or two, whoever holds it. What is in
+// the pipe stays readable after Done.
 func (p *Process) Stdout() io.Reader { return p.stdout }
 
 // Interrupt sends SIGINT (Windows: CTRL_BREAK) to the child itself, not to its descendants. Nil when it has ended.
@@ -113,11 +116,13 @@ func (p *Process) supervise(spec Spec) {
 	<-fed
 	<-drained
 	p.exit.StderrTail = kept.bytes
+	_ = p.ours.stdout.SetReadDeadline(time.Now()) // wakes a read, which goes on with a deadline of its own
 }
 
 // output closes the pipe at its end, so that a reader that reads to io.EOF leaves no descriptor behind.
 type output struct {
 	file *os.File
+	done <-chan struct{} // of the process
 	end  error
 }
 
@@ -126,6 +131,14 @@ func (o *output) Read(b []byte) (int, error) {
 		return 0, o.end
 	}
 	n, err := o.file.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// The process is ending. Each read gets the whole grace: a slow reader is to find all that is in the pipe.
+		<-o.done
+		_ = o.file.SetReadDeadline(time.Now().Add(stragglerGrace))
+		if n, err = o.file.Read(b); errors.Is(err, os.ErrDeadlineExceeded) {
+			err = io.EOF
+		}
+	}
 	if err != nil {
 		o.end = err
 		_ = o.file.Close()
