@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/google/uuid"
@@ -54,7 +55,8 @@ func Open(path string) (*Dir, error) {
 	return d, nil
 }
 
-// workerID reads the worker's id, or makes one that stays.
+// workerID reads the worker's id, or makes one that stays: it is on the disk before
+// anyone learns of it.
 func workerID(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if id := strings.TrimSpace(string(content)); err == nil && id != "" {
@@ -64,7 +66,40 @@ func workerID(path string) (string, error) {
 		return "", err
 	}
 	id := uuid.NewString()
-	return id, os.WriteFile(path, []byte(id+"\n"), 0o600)
+	return id, replaceFile(path, []byte(id+"\n"))
+}
+
+// replaceFile writes a file such that a power cut leaves the old content or the
+// new one.
+func replaceFile(path string, content []byte) error {
+	temporary := path + ".tmp" // the lock makes this its only writer
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes a rename durable. Windows has no such call, and needs none.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	file, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
 }
 
 // Close unlocks the directory.

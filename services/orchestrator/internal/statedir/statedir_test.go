@@ -55,3 +55,33 @@ func TestDirectoryIsForItsOwnerOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestWorkerIDComesIntoPlaceComplete(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	file := filepath.Join(path, "private", "worker_id")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// What a power cut may have left: no content, and the beginning of another attempt.
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.WriteFile(file+".tmp", []byte("01234567-"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := statedir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if content, err := os.ReadFile(file); err != nil || string(content) != dir.WorkerID()+"\n" {
+		t.Errorf("got %q, %v", content, err)
+	}
+	if after, err := os.Stat(file); err != nil || os.SameFile(before, after) {
+		t.Errorf("the file was written in place, %v", err)
+	}
+	if _, err := os.Stat(file + ".tmp"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary file is left: %v", err)
+	}
+}
