@@ -115,7 +115,9 @@ func Dial(target string, dialer Dialer) (*grpc.ClientConn, error) {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
-		// A retried RunTurn can start a turn more than once.
+		// No retries by configuration. grpc-go still repeats a call by itself when
+		// the server did not process its stream; even for RunTurn that is safe, as
+		// the same turn id attaches to the turn that runs.
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
