@@ -240,9 +240,7 @@ func TestTheNextStartKillsWhatWasLeft(t *testing.T) {
 			w, state := newWitness(t), t.TempDir()
 			worker := startWorker(t, mode, state, w)
 			// Without its init, and without a worker that notices, nothing is left that could do it before.
-			if err := worker.Signal(syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			stop(t, worker)
 			for _, pid := range children(worker.Pid) {
 				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 					t.Fatal(err)

@@ -141,3 +141,20 @@ func (w *witness) dies(t *testing.T) {
 		t.Fatalf("descendant survives: %v", err)
 	}
 }
+
+// stop stops a child of the test and returns when all of its threads stand still.
+func stop(t *testing.T, child *os.Process) {
+	t.Helper()
+	if err := child.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		err := unix.Waitid(unix.P_PID, child.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
+		if err == nil {
+			return
+		}
+		if err != unix.EINTR {
+			t.Fatal(err)
+		}
+	}
+}
