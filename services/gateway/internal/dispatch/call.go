@@ -85,8 +85,8 @@ func runTurn(ctx context.Context, client workers.Client, t store.Turn, with Turn
 	})
 }
 
-// runRequest is the same for the same turn, however often it is sent: the worker
-// compares it.
+// runRequest is the same for the same turn in all that the worker compares,
+// however often it is sent and whatever was configured anew.
 func runRequest(t store.Turn, with Turn) *orchestratorv1.RunTurnRequest {
 	extensions := map[string]*structpb.Value{}
 	if with.Sandbox != "" {
@@ -97,7 +97,7 @@ func runRequest(t store.Turn, with Turn) *orchestratorv1.RunTurnRequest {
 	}
 	return &orchestratorv1.RunTurnRequest{
 		TurnId: t.ID, SessionId: t.SessionID, ThreadId: t.ThreadID, Prompt: t.Prompt, ExpectedJournalId: t.JournalID,
-		Timeout: durationpb.New(with.Timeout), WorkingDir: with.WorkingDir, Extensions: extensions,
+		Timeout: durationpb.New(with.Timeout), WorkingDir: t.WorkingDir, Extensions: extensions,
 	}
 }
 

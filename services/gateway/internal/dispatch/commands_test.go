@@ -214,6 +214,27 @@ func TestEchoesNeedNoWorkerAndLeaveStoredTurnsAlone(t *testing.T) {
 	equal(t, "outcome", w.settled(queued).Outcome, "succeeded")
 }
 
+// TestAnotherWorkingDirIsForTheTurnsToCome has the gateway end after the worker
+// has journaled a turn and before that is stored, and start with another setting.
+func TestAnotherWorkingDirIsForTheTurnsToCome(t *testing.T) {
+	f := newWorker(t, "a")
+	w := newWorld(t, f)
+	u := w.prompt("one")
+	id := w.turnID(u, 1)
+	if err := w.store.Assign(t.Context(), id, "a", "journal-a", "/before"); err != nil {
+		t.Fatal(err)
+	}
+	f.set(func() {
+		f.start(&orchestratorv1.RunTurnRequest{TurnId: id, SessionId: u.SessionID, Prompt: "one", WorkingDir: "/before"})
+	})
+	w.config.Turn.WorkingDir = "/after"
+	w.run()
+	equal(t, "outcome", w.settled(u).Outcome, "succeeded")
+	next := w.settled(w.prompt("two"))
+	equal(t, "next", next.Outcome, "succeeded")
+	equal(t, "works in", f.request(next.ID).GetWorkingDir(), "/after")
+}
+
 func TestWakeUpsAreNotLost(t *testing.T) {
 	f := newWorker(t, "a")
 	w := newWorld(t, f).run()

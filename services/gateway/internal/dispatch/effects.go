@@ -123,15 +123,15 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 	st, t := r.m.Store, &r.head
 	switch e {
 	case lane.Assign:
-		if err := st.Assign(ctx, t.ID, r.place.Worker.ID, r.place.Worker.JournalID); err != nil {
+		if err := st.Assign(ctx, t.ID, r.place.Worker.ID, r.place.Worker.JournalID, r.m.Turn.WorkingDir); err != nil {
 			return err
 		}
-		t.WorkerID, t.JournalID = r.place.Worker.ID, r.place.Worker.JournalID
+		t.WorkerID, t.JournalID, t.WorkingDir = r.place.Worker.ID, r.place.Worker.JournalID, r.m.Turn.WorkingDir
 	case lane.Unassign:
 		if err := st.Unassign(ctx, t.ID); err != nil {
 			return err
 		}
-		t.WorkerID, t.JournalID = "", ""
+		t.WorkerID, t.JournalID, t.WorkingDir = "", "", ""
 		r.place.Release()
 		r.place = nil
 	case lane.Accept:

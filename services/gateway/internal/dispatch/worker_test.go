@@ -156,6 +156,10 @@ func (w *fakeWorker) RunTurn(in *orchestratorv1.RunTurnRequest, stream grpc.Serv
 	w.set(func() {
 		w.log = append(w.log, "run "+id)
 		turn, known := w.turns[id]
+		if known && turn.request != nil && identity(turn.request) != identity(in) {
+			said = refusal(diagnosticsv1.ErrorReason_ERROR_REASON_TURN_ID_REUSED)
+			return
+		}
 		if known && proto.Equal(turn.request, in) || w.refuse == nil {
 			if !known {
 				w.start(in)
@@ -180,6 +184,11 @@ func (w *fakeWorker) RunTurn(in *orchestratorv1.RunTurnRequest, stream grpc.Serv
 		return stream.Send(&orchestratorv1.RunTurnResponse{Payload: &orchestratorv1.RunTurnResponse_Event{Event: e}})
 	}
 	return w.stream(stream.Context(), id, in.GetAfterSequence(), send)
+}
+
+// identity is what makes two requests for a turn id the same turn.
+func identity(in *orchestratorv1.RunTurnRequest) [4]string {
+	return [4]string{in.GetSessionId(), in.GetThreadId(), in.GetPrompt(), in.GetWorkingDir()}
 }
 
 // start journals a turn; the caller holds mu.

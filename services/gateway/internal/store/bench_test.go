@@ -86,7 +86,7 @@ func BenchmarkLife(b *testing.B) {
 				turn := store.TurnID(botID, in.New[0].Key, 1)
 				for _, step := range []func() error{
 					func() error { _, _, err := d.Head(ctx, u.SessionID); return err },
-					func() error { return d.Assign(ctx, turn, worker, "j") },
+					func() error { return d.Assign(ctx, turn, worker, "j", "") },
 					func() error { return d.Accept(ctx, turn, "j") },
 					func() error { return d.SetThread(ctx, turn, "thread") },
 					func() error { return d.Finish(ctx, turn, store.Outcome{Name: "succeeded"}, answer("world")) },

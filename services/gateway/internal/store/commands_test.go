@@ -64,7 +64,7 @@ func TestCancelMeansTheOldestOpenTurnBeforeIt(t *testing.T) {
 	if got := target(4); got != turnID(2, 1)+" QUEUED" {
 		t.Errorf("target = %q", got)
 	}
-	d.must(d.Assign(ctx, turnID(2, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(2, 1), worker, "j", ""))
 	if got := target(4); got != turnID(2, 1)+" ASSIGNED" {
 		t.Errorf("target = %q", got)
 	}
@@ -100,9 +100,9 @@ func TestCancelMeansWhatRunsAfterADecision(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
 	d.ingest(prompt(1, "a"), prompt(2, "b"))
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
-	d.must(d.Assign(ctx, turnID(2, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(2, 1), worker, "j", ""))
 	_, err := d.Resolve(ctx, turnID(1, 1), store.Again, "")
 	d.must(err)
 	d.ingest(command(3, store.KindCancel))

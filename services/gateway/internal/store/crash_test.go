@@ -46,7 +46,7 @@ func writeUntilKilled(path string) {
 			if !ok {
 				break
 			}
-			fail(s.Assign(ctx, head.ID, worker, "j"))
+			fail(s.Assign(ctx, head.ID, worker, "j", ""))
 			fail(s.Accept(ctx, head.ID, "j"))
 			fail(s.Finish(ctx, head.ID, store.Outcome{Name: "succeeded"}, answer(head.Prompt)))
 			fmt.Println("finished", head.Key.UpdateID)

@@ -96,7 +96,7 @@ func TestDocumentIsPrunedWithItsMessage(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
 	d.ingest(prompt(1, "a"))
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, []store.Message{document(2 * part)}))
 	_, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "") // settles the update, whatever waits of it
 	d.must(err)

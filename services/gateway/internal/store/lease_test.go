@@ -36,7 +36,7 @@ func TestEveryWriteOfAPastHolderIsRefused(t *testing.T) {
 	for name, err := range map[string]error{
 		"Beat":          old.Beat(ctx),
 		"Ingest":        second(old.Ingest(ctx, []store.NewUpdate{prompt(3, "y")}, began)),
-		"Assign":        old.Assign(ctx, turnID(1, 1), worker, ""),
+		"Assign":        old.Assign(ctx, turnID(1, 1), worker, "", ""),
 		"Unassign":      old.Unassign(ctx, turnID(1, 1)),
 		"Accept":        old.Accept(ctx, turnID(1, 1), ""),
 		"SetThread":     old.SetThread(ctx, turnID(1, 1), ""),
@@ -74,8 +74,8 @@ func TestBotsDoNotSeeEachOther(t *testing.T) {
 	if len(in.New) != 1 {
 		t.Errorf("in = %+v", in)
 	}
-	wantStateError(t, other.Assign(t.Context(), turnID(1, 1), worker, ""))
-	d.must(d.Assign(t.Context(), turnID(1, 1), worker, ""))
+	wantStateError(t, other.Assign(t.Context(), turnID(1, 1), worker, "", ""))
+	d.must(d.Assign(t.Context(), turnID(1, 1), worker, "", ""))
 }
 
 func TestOpenRefusesWhatItCannotUse(t *testing.T) {

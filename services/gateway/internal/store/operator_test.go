@@ -17,7 +17,7 @@ func TestStatsCountWhatWaits(t *testing.T) {
 	for _, s := range []string{"assign", "interrupt"} {
 		d.must(d.step(ctx, s, 1))
 	}
-	d.must(d.Assign(ctx, turnID(2, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(2, 1), worker, "j", ""))
 	got, err := d.Stats(ctx)
 	d.must(err)
 	want := store.Stats{Queued: 2, Running: 1, Interrupted: 1, Outbox: 1,

@@ -76,7 +76,7 @@ func (c *chaos) advance() {
 	ctx, id := c.t.Context(), c.turn()
 	switch c.IntN(9) {
 	case 0, 1:
-		c.tolerate(c.Assign(ctx, id, worker, "j"))
+		c.tolerate(c.Assign(ctx, id, worker, "j", ""))
 	case 2:
 		c.tolerate(c.Unassign(ctx, id))
 	case 3:

@@ -17,7 +17,7 @@ func TestLaneIsLoadedWithItsSession(t *testing.T) {
 		t.Error(diff)
 	}
 	d.ingest(prompt(1, "a"), prompt(2, "b"))
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	d.must(d.SetThread(ctx, turnID(1, 1), "thread"))
 	session, err := d.Session(ctx, "telegram:42")
 	d.must(err)

@@ -12,10 +12,10 @@ func (t Turn) refuse(want string) error {
 	return &StateError{What: "turn " + t.ID, Want: want, Have: string(t.State)}
 }
 
-// Assign chooses a worker for the head of a lane and pins its session to that
-// worker, before RunTurn is called. A session that another worker holds is
+// Assign chooses a worker for the head of a lane, and the directory it works in,
+// and pins its session to that worker, before RunTurn is called. A session that another worker holds is
 // refused, and so is a turn that another one of its session is before.
-func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID string) error {
+func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID, workingDir string) error {
 	return s.write(ctx, func(q *tx) error {
 		t, err := q.turn(turnID)
 		if err != nil {
@@ -38,7 +38,8 @@ func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID string) 
 			return &StateError{What: "session " + sess.ID, Want: "free", Have: "held by worker " + strconv.Quote(sess.WorkerID)}
 		}
 		if err := q.exec(`UPDATE turns SET state = 'ASSIGNED', worker_id = $2, journal_id = $3, pinned = $4, thread_id = $5,
-			assigned_at = $6 WHERE turn_id = $1`, turnID, workerID, journalID, flag(sess.WorkerID == ""), sess.ThreadID, q.now); err != nil {
+			assigned_at = $6, working_dir = $7 WHERE turn_id = $1`, turnID, workerID, journalID, flag(sess.WorkerID == ""),
+			sess.ThreadID, q.now, workingDir); err != nil {
 			return err
 		}
 		if err := q.setUpdate(t.Key, t.Kind, Assigned); err != nil || sess.WorkerID != "" {
@@ -73,7 +74,7 @@ func (s *Store) Unassign(ctx context.Context, turnID string) error {
 			return err
 		}
 		if err := q.exec(`UPDATE turns SET state = 'QUEUED', worker_id = '', journal_id = '', thread_id = '', pinned = 0,
-			assigned_at = 0 WHERE turn_id = $1`, turnID); err != nil {
+			working_dir = '', assigned_at = 0 WHERE turn_id = $1`, turnID); err != nil {
 			return err
 		}
 		if err := q.setUpdate(t.Key, t.Kind, Queued); err != nil || pinned == 0 {

@@ -28,7 +28,7 @@ func (q *tx) parseTurnID(id string) (key Key, attempt int, ok bool) {
 }
 
 const turnQuery = `SELECT t.turn_id, t.generation, t.update_id, t.attempt, t.session_id, u.chat_id, u.topic_id, u.message_id,
-		u.private, u.kind, CASE t.prompt WHEN '' THEN u.text ELSE t.prompt END, t.state, t.thread_id, t.worker_id, t.journal_id,
+		u.private, u.kind, CASE t.prompt WHEN '' THEN u.text ELSE t.prompt END, t.state, t.thread_id, t.worker_id, t.journal_id, t.working_dir,
 		t.outcome, t.error_code, t.error_message, t.input_tokens, t.cached_input_tokens, t.cache_write_input_tokens,
 		t.output_tokens, t.reasoning_output_tokens, t.resolution, t.acknowledged_at, t.created_at, t.assigned_at, t.accepted_at,
 		t.ended_at
@@ -37,7 +37,7 @@ const turnQuery = `SELECT t.turn_id, t.generation, t.update_id, t.attempt, t.ses
 func readTurn(row scanner) (t Turn, err error) {
 	var acknowledged, created, assigned, accepted, ended int64
 	err = row.Scan(&t.ID, &t.Key.Generation, &t.Key.UpdateID, &t.Attempt, &t.SessionID, &t.ChatID, &t.TopicID, &t.MessageID,
-		&t.Private, &t.Kind, &t.Prompt, &t.State, &t.ThreadID, &t.WorkerID, &t.JournalID,
+		&t.Private, &t.Kind, &t.Prompt, &t.State, &t.ThreadID, &t.WorkerID, &t.JournalID, &t.WorkingDir,
 		&t.Outcome, &t.ErrorCode, &t.ErrorMessage, &t.Usage.InputTokens, &t.Usage.CachedInputTokens, &t.Usage.CacheWriteInputTokens,
 		&t.Usage.OutputTokens, &t.Usage.ReasoningOutputTokens, &t.Resolution, &acknowledged, &created, &assigned, &accepted, &ended)
 	t.Acknowledged = acknowledged > 0
@@ -99,10 +99,10 @@ func (q *tx) turn(id string) (Turn, error) {
 // own text.
 func (q *tx) insertTurn(t Turn, prompt string) error {
 	return q.exec(`INSERT INTO turns (turn_id, bot_id, generation, update_id, attempt, session_id, prompt, state, thread_id,
-			worker_id, journal_id, pinned, outcome, error_code, error_message, input_tokens, cached_input_tokens,
+			worker_id, journal_id, working_dir, pinned, outcome, error_code, error_message, input_tokens, cached_input_tokens,
 			cache_write_input_tokens, output_tokens, reasoning_output_tokens, resolution, resolved_at, parked_at, created_at,
 			assigned_at, accepted_at, ended_at, acknowledged_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 'QUEUED', '', '', '', 0, '', '', '', 0, 0, 0, 0, 0, '', 0, 0, $8, 0, 0, 0, 0)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 'QUEUED', '', '', '', '', 0, '', '', '', 0, 0, 0, 0, 0, '', 0, 0, $8, 0, 0, 0, 0)`,
 		t.ID, q.bot, t.Key.Generation, t.Key.UpdateID, t.Attempt, t.SessionID, clean(prompt), q.now)
 }
 

@@ -31,7 +31,7 @@ func (d *desk) step(ctx context.Context, name string, update int64) (err error) 
 	id := turnID(update, 1)
 	switch name {
 	case "assign":
-		err = d.Assign(ctx, id, worker, "journal-0")
+		err = d.Assign(ctx, id, worker, "journal-0", "")
 	case "unassign":
 		err = d.Unassign(ctx, id)
 	case "accept":
@@ -174,7 +174,7 @@ func TestAssigningPinsTheSession(t *testing.T) {
 	d := newDesk(t)
 	d.ingest(prompt(1, "a"), prompt(2, "b"))
 	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	sess, err := d.Session(ctx, "telegram:42")
 	d.must(err)
 	if sess.WorkerID != worker || sess.JournalID != "j" || sess.OpenTurns != 2 {
@@ -184,11 +184,11 @@ func TestAssigningPinsTheSession(t *testing.T) {
 	if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != "" || sess.JournalID != "" {
 		t.Errorf("session = %+v, %v", sess, err)
 	}
-	d.must(d.Assign(ctx, turnID(1, 1), worker, ""))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "", ""))
 	d.must(d.Accept(ctx, turnID(1, 1), "j1"))
 	d.must(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil))
-	wantStateError(t, d.Assign(ctx, turnID(2, 1), "worker-2", ""))
-	d.must(d.Assign(ctx, turnID(2, 1), worker, "j1"))
+	wantStateError(t, d.Assign(ctx, turnID(2, 1), "worker-2", "", ""))
+	d.must(d.Assign(ctx, turnID(2, 1), worker, "j1", ""))
 	// The pin was there before this assignment, so that it stays.
 	d.must(d.Unassign(ctx, turnID(2, 1)))
 	if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != worker || sess.JournalID != "j1" {
@@ -202,12 +202,12 @@ func TestOnlyTheHeadOfALaneIsAssigned(t *testing.T) {
 	other.SessionID, other.ChatID = "telegram:43", 43
 	d.ingest(prompt(1, "a"), prompt(2, "b"), other)
 	ctx := t.Context()
-	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, ""))
-	d.must(d.Assign(ctx, turnID(1, 1), worker, ""))
-	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, ""))
-	d.must(d.Assign(ctx, turnID(3, 1), worker, ""))
+	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, "", ""))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "", ""))
+	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, "", ""))
+	d.must(d.Assign(ctx, turnID(3, 1), worker, "", ""))
 	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
-	d.must(d.Assign(ctx, turnID(2, 1), worker, ""))
+	d.must(d.Assign(ctx, turnID(2, 1), worker, "", ""))
 	// The person decides while the next turn runs: the lane goes back to the
 	// older message, but not before the running one has ended.
 	next, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "go on")
@@ -215,16 +215,16 @@ func TestOnlyTheHeadOfALaneIsAssigned(t *testing.T) {
 	if head, _, err := d.Head(ctx, "telegram:42"); err != nil || head.ID != turnID(2, 1) {
 		t.Errorf("head = %+v, %v; want the turn that runs", head, err)
 	}
-	wantStateError(t, d.Assign(ctx, turnID(1, 2), worker, ""))
+	wantStateError(t, d.Assign(ctx, turnID(1, 2), worker, "", ""))
 	d.must(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "succeeded"}, nil))
 	head, _, err := d.Head(ctx, "telegram:42")
 	d.must(err)
 	if head.ID != turnID(1, 2) || head.Prompt != "go on" || next.Next == nil || next.Next.ID != head.ID {
 		t.Errorf("head = %+v, next = %+v", head, next)
 	}
-	d.must(d.Assign(ctx, head.ID, worker, ""))
+	d.must(d.Assign(ctx, head.ID, worker, "", ""))
 	for _, id := range []string{"", "x", "1-1-1-1", turnID(1, 9), turnID(77, 1), turnID(1, 1) + "0", "1000000-01-1-1"} {
-		wantStateError(t, d.Assign(ctx, id, worker, ""))
+		wantStateError(t, d.Assign(ctx, id, worker, "", ""))
 	}
 }
 
@@ -234,7 +234,7 @@ func TestThreadAndUsageBelongToTheSession(t *testing.T) {
 	ctx := t.Context()
 	run := func(id int64, thread string, total store.Usage) store.Usage {
 		t.Helper()
-		d.must(d.Assign(ctx, turnID(id, 1), worker, "j"))
+		d.must(d.Assign(ctx, turnID(id, 1), worker, "j", ""))
 		d.must(d.Accept(ctx, turnID(id, 1), "j"))
 		d.must(d.SetThread(ctx, turnID(id, 1), thread))
 		d.must(d.Finish(ctx, turnID(id, 1), store.Outcome{Name: "succeeded", Usage: &total}, nil))
@@ -253,7 +253,7 @@ func TestThreadAndUsageBelongToTheSession(t *testing.T) {
 	if head.Kind != store.KindNew {
 		t.Fatalf("head = %+v", head)
 	}
-	wantStateError(t, d.Assign(ctx, head.ID, worker, ""))
+	wantStateError(t, d.Assign(ctx, head.ID, worker, "", ""))
 	d.must(d.SettleCommand(ctx, key(3), true, nil))
 	sess, err := d.Session(ctx, "telegram:42")
 	d.must(err)
@@ -270,7 +270,7 @@ func TestRestartQueuesTheSamePromptForANewThread(t *testing.T) {
 	d := newDesk(t)
 	d.ingest(prompt(1, "a"), prompt(2, "b"))
 	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
 	next, err := d.Restart(ctx, turnID(1, 1), []store.Message{{Kind: store.Notice, Text: "a new thread"}})
 	d.must(err)
@@ -294,7 +294,7 @@ func TestRestartQueuesTheSamePromptForANewThread(t *testing.T) {
 	if got := d.state(1); got != store.Queued {
 		t.Errorf("after its notice was sent the update is %s", got)
 	}
-	d.must(d.Assign(ctx, head.ID, worker, "j"))
+	d.must(d.Assign(ctx, head.ID, worker, "j", ""))
 	unacknowledged, err := d.Unacknowledged(ctx)
 	d.must(err)
 	if len(unacknowledged) != 1 || unacknowledged[0].ID != turnID(1, 1) {
@@ -310,7 +310,7 @@ func TestInterruptWithALostDiskFreesTheSession(t *testing.T) {
 	d := newDesk(t)
 	d.ingest(prompt(1, "a"))
 	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
 	d.must(d.Interrupt(ctx, turnID(1, 1), true, store.Outcome{Name: "interrupted", ErrorCode: "turn-interrupted"}, nil))
 	sess, err := d.Session(ctx, "telegram:42")
@@ -329,7 +329,7 @@ func TestTheFirstDecisionHolds(t *testing.T) {
 	d := newDesk(t)
 	d.ingest(prompt(1, "a"))
 	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
 	if _, err := d.Resolve(ctx, turnID(1, 1), "perhaps", ""); err == nil {
 		t.Error("an unknown choice was taken")

@@ -148,6 +148,9 @@ type Turn struct {
 	ThreadID  string // the Codex thread; empty until Codex named it
 	WorkerID  string // empty until one was chosen
 	JournalID string // empty until the worker said it
+	// WorkingDir is what the worker is asked for, and is asked for again, whatever
+	// is configured then; empty: the session's own directory.
+	WorkingDir string
 	// Outcome, ErrorCode and ErrorMessage are empty while the turn is open.
 	Outcome      string
 	ErrorCode    string

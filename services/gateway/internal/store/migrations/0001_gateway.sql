@@ -76,6 +76,7 @@ CREATE TABLE turns (
     thread_id       TEXT   NOT NULL,
     worker_id       TEXT   NOT NULL,
     journal_id      TEXT   NOT NULL,
+    working_dir     TEXT   NOT NULL, -- asked for when a worker was chosen
     pinned          BIGINT NOT NULL, -- 1: assigning this turn pinned its session
     outcome         TEXT   NOT NULL,
     error_code      TEXT   NOT NULL,
