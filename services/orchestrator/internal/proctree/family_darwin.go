@@ -63,10 +63,10 @@ func (f *family) String() string {
 }
 
 // observe takes in who has newly joined and returns who lives.
-func (f *family) observe() (living, fresh []identity) {
+func (f *family) observe() (living, fresh []identity, err error) {
 	processes, err := unix.SysctlKinfoProcSlice("kern.proc.all")
 	if err != nil {
-		return nil, nil
+		return nil, nil, err
 	}
 	present := make(map[int32]identity, len(processes))
 	groups := make(map[int32]bool)
@@ -103,7 +103,7 @@ func (f *family) observe() (living, fresh []identity) {
 			living = append(living, id)
 		}
 	}
-	return living, fresh
+	return living, fresh, nil
 }
 
 // killAbandoned kills the children noted in dir whose worker is gone.
@@ -117,8 +117,8 @@ func killAbandoned(dir string) error {
 			}
 		}
 		for deadline := time.Now().Add(abandonedGrace); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			living, _ := left.observe()
-			if len(living) == 0 {
+			living, _, err := left.observe()
+			if err == nil && len(living) == 0 {
 				return true
 			}
 			for _, id := range living {

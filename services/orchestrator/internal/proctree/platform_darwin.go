@@ -78,16 +78,16 @@ type group struct {
 }
 
 // observe looks for new descendants, notes them and returns all that live.
-func (g *group) observe() []identity {
+func (g *group) observe() ([]identity, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	living, fresh := g.family.observe()
+	living, fresh, err := g.family.observe()
 	if g.note != nil {
 		for _, id := range fresh {
 			_, _ = g.note.file.WriteString(id.String() + "\n")
 		}
 	}
-	return living
+	return living, err
 }
 
 func (g *group) watch() {
@@ -99,13 +99,13 @@ func (g *group) watch() {
 		case <-g.ended:
 			return
 		case <-ticker.C:
-			g.observe()
+			_, _ = g.observe() // the next look comes soon
 		}
 	}
 }
 
 func (g *group) interrupt() error {
-	g.observe() // while the child still lives and so shows who descends from it
+	_, _ = g.observe() // while the child still lives and so shows who descends from it
 	if err := g.process.Signal(syscall.SIGINT); !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -113,7 +113,7 @@ func (g *group) interrupt() error {
 }
 
 func (g *group) kill() error {
-	living := g.observe()
+	living, _ := g.observe() // wait looks again
 	if err := g.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -127,16 +127,21 @@ func (g *group) wait() Exit {
 	state, err := g.process.Wait()
 	close(g.ended)
 	<-g.watched
-	for living := g.observe(); len(living) > 0; living = g.observe() {
+	blind := emptied(func() (int, error) {
+		living, err := g.observe()
 		for _, id := range living {
 			id.kill()
 		}
-		time.Sleep(time.Millisecond)
-	}
-	if g.note != nil {
+		return len(living), err
+	})
+	switch {
+	case g.note == nil:
+	case blind != nil:
+		_ = g.note.file.Close() // it stays for the next New
+	default:
 		g.note.remove()
 	}
-	if err != nil {
+	if err = errors.Join(err, blind); err != nil {
 		return Exit{Code: -1, Err: err}
 	}
 	return exitOf(state.Sys().(syscall.WaitStatus))

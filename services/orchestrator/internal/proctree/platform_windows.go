@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -148,9 +147,8 @@ func (j *job) kill() error {
 
 func (j *job) wait() Exit {
 	state, err := j.process.Wait()
-	for _ = windows.TerminateJobObject(j.handle, killedCode); active(j.handle) > 0; {
-		time.Sleep(time.Millisecond)
-	}
+	_ = windows.TerminateJobObject(j.handle, killedCode)
+	err = errors.Join(err, emptied(func() (int, error) { return active(j.handle) }))
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_ = windows.CloseHandle(j.handle)
@@ -172,12 +170,9 @@ type accounting struct {
 }
 
 // active counts the processes that are left in the job.
-func active(handle windows.Handle) uint32 {
+func active(handle windows.Handle) (int, error) {
 	var now accounting
 	err := windows.QueryInformationJobObject(handle, windows.JobObjectBasicAccountingInformation,
 		uintptr(unsafe.Pointer(&now)), uint32(unsafe.Sizeof(now)), nil)
-	if err != nil {
-		return 0
-	}
-	return now.active
+	return int(now.active), err
 }

@@ -40,7 +40,7 @@ type Exit struct {
 	// Signal is the name of the signal that ended the child ("SIGKILL"), else empty. On Windows
 	// it stands for Kill alone.
 	Signal string
-	// Err is set when the end could not be observed; Code is then -1.
+	// Err is set when the end could not be observed, or whether a descendant is left; Code is then -1.
 	Err error
 	// StderrTail is the end of standard error, at most Spec.StderrTail bytes.
 	StderrTail []byte
