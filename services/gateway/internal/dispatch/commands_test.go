@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"database/sql"
 	"slices"
 	"strings"
 	"testing"
@@ -233,6 +234,65 @@ func TestAnotherWorkingDirIsForTheTurnsToCome(t *testing.T) {
 	next := w.settled(w.prompt("two"))
 	equal(t, "next", next.Outcome, "succeeded")
 	equal(t, "works in", f.request(next.ID).GetWorkingDir(), "/after")
+}
+
+// TestATurnThatGetsNowhereIsTriedLessAndLessAndReported has streams that open and
+// break, and a store that takes everything but the outcome.
+func TestATurnThatGetsNowhereIsTriedLessAndLessAndReported(t *testing.T) {
+	for name, once := range map[string]bool{"and waited for": false, "and left": true} {
+		t.Run("broken streams, "+name, func(t *testing.T) {
+			f := newWorker(t, "a")
+			f.cut = func(_ string, sequence uint64) error {
+				if sequence > 2 {
+					return lost()
+				}
+				return nil
+			}
+			w := newWorld(t, f)
+			w.getsNowhere(t, f, once, func() { f.set(func() { f.cut = nil }) })
+		})
+		t.Run("broken store, "+name, func(t *testing.T) {
+			f := newWorker(t, "a")
+			w := newWorld(t, f)
+			w.sql(t, "CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(FAIL, 'full'); END")
+			w.getsNowhere(t, f, once, func() { w.sql(t, "DROP TRIGGER full") })
+		})
+	}
+}
+
+func (w *world) getsNowhere(t *testing.T, f *fakeWorker, once bool, repair func()) {
+	w.config.Patience, w.config.Once = 300*time.Millisecond, once
+	u := w.prompt("one")
+	w.run()
+	if once {
+		if err := w.manager.Quiet(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		w.eventually("reported", func() bool { return len(w.detailsOf(u)) == 1 })
+	}
+	if n := f.count("watch " + w.turnID(u, 1)); n > 12 {
+		t.Errorf("watched %d times", n)
+	}
+	repair()
+	if once {
+		w.restart()
+	}
+	equal(t, "outcome", w.settled(u).Outcome, "succeeded")
+	equal(t, "starts", f.count("start "+w.turnID(u, 1)), 1)
+}
+
+// sql changes the store's database behind its back.
+func (w *world) sql(t *testing.T, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestWakeUpsAreNotLost(t *testing.T) {

@@ -49,11 +49,12 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 	}
 	head, session := stored.Turn, stored.Session
 	if head.ID != r.head.ID {
-		r.trouble, r.overdue = time.Time{}, false
+		r.patience.progressed()
+		r.seen = 0
 	}
 	r.head, r.held = head, session.WorkerID
 	r.accepted, r.last, r.reply, r.finished, r.refused, r.thread = nil, 0, reply{}, nil, nil, ""
-	r.pause, r.typed = firstPause, time.Time{}
+	r.typed = time.Time{}
 	in := lane.Head{Held: session.WorkerID != "", Cancelled: stored.Found && r.m.cancelWanted(head.Key)}
 	switch {
 	case !stored.Found:
@@ -79,14 +80,13 @@ func (r *runner) find() []lane.Input {
 		r.place, _ = r.m.Workers.Take(r.held)
 	}
 	if r.place != nil {
-		r.reached()
 		return []lane.Input{{Kind: lane.Placed}}
 	}
 	r.refused = nil
 	if r.m.Workers.Known(r.held) {
-		r.reached() // every slot is taken, that is no trouble
+		r.patience.answered() // every slot is taken, that is no trouble
 	} else {
-		r.lost()
+		r.patience.failed()
 	}
 	return []lane.Input{{Kind: lane.Unplaced}}
 }
@@ -97,7 +97,7 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 	client, ok := r.m.Workers.Lookup(r.head.WorkerID)
 	if !ok {
 		r.refused = nil
-		r.lost()
+		r.patience.failed()
 		return []lane.Input{{Kind: lane.Failed, Action: lane.Wait}}
 	}
 	r.accepted = nil
@@ -115,6 +115,13 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 func (r *runner) commit(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 	if err := r.write(context.WithoutCancel(ctx), e); err != nil {
 		return r.storeFailed(ctx, err)
+	}
+	switch e {
+	case lane.Assign:
+		r.patience.answered()
+	case lane.Unassign: // back to where it was
+	default:
+		r.patience.progressed()
 	}
 	return []lane.Input{{Kind: lane.Committed}}, nil
 }
@@ -194,7 +201,7 @@ func (r *runner) report(ctx context.Context) {
 		r.log.Error("store failed", zap.Error(err))
 		return
 	}
-	r.log.Warn("worker cannot be reached; the turns stay stored", zap.String("worker", r.head.WorkerID), zap.Int("turns", len(work)))
+	r.log.Warn("no progress at the worker; the turns stay stored", zap.String("worker", r.head.WorkerID), zap.Int("turns", len(work)))
 	for _, u := range work {
 		r.m.left(u.Key, u.SessionID)
 	}

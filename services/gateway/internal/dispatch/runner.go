@@ -3,12 +3,12 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/gateway/internal/lane"
 	"telecodex.dev/services/gateway/internal/store"
@@ -16,12 +16,8 @@ import (
 	"telecodex.dev/services/internal/rpc"
 )
 
-const (
-	firstPause = 50 * time.Millisecond
-	lastPause  = 5 * time.Second
-	// typingEvery renews the chat action, which lasts five seconds.
-	typingEvery = 4 * time.Second
-)
+// typingEvery renews the chat action, which lasts five seconds.
+const typingEvery = 4 * time.Second
 
 // runner carries out the lane of one session. Everything but woken belongs to
 // its goroutine.
@@ -38,17 +34,17 @@ type runner struct {
 	place    *workers.Place
 	call     *call
 	accepted *orchestratorv1.Accepted
-	last     uint64 // sequence of the last event taken
+	joined   time.Time // when it arrived
+	last     uint64    // sequence of the last event taken
+	seen     uint64    // the highest one ever taken for the head
 	reply    reply
 	finished *orchestratorv1.Finished
 	refused  error  // of the call that ended last
 	thread   string // named by Codex, not stored yet
 
-	pause     time.Duration // the next one
-	elapse    *time.Timer   // runs while the lane pauses
-	awaits    func() bool   // ends a pause early, when the directory changes; nil: nothing does
-	trouble   time.Time     // since when no worker was reached for the head; zero: not
-	overdue   bool          // it was said
+	patience  patience    // with the head
+	elapse    *time.Timer // runs while the lane pauses
+	awaits    func() bool // ends a pause early, when the directory changes; nil: nothing does
 	typed     time.Time
 	cancels   chan struct{} // a person asked to stop the head
 	stopTurn  context.CancelFunc
@@ -56,8 +52,7 @@ type runner struct {
 }
 
 func newRunner(m *Manager, session string) *runner {
-	return &runner{m: m, session: session, log: m.Log.With(zap.String("session", session)),
-		pause: firstPause, cancels: make(chan struct{}, 1)}
+	return &runner{m: m, session: session, log: m.Log.With(zap.String("session", session)), cancels: make(chan struct{}, 1)}
 }
 
 // run drives the lane until it is empty, or left. It fails only when the store
@@ -127,7 +122,7 @@ func (r *runner) closeCall() {
 
 // wait waits for the next thing that concerns the lane.
 func (r *runner) wait(ctx context.Context) lane.Input {
-	overdue := until(r.trouble, r.m.Patience, !r.overdue)
+	overdue := until(r.patience.since, r.m.Patience, r.impatient())
 	typing := until(r.typed, typingEvery, r.state.Phase == lane.Following)
 	for {
 		changed := r.m.Workers.Changed()
@@ -150,7 +145,7 @@ func (r *runner) wait(ctx context.Context) lane.Input {
 				return lane.Input{Kind: lane.Cancel}
 			}
 		case <-overdue:
-			r.overdue = true
+			r.patience.reported = true
 			if r.m.Once {
 				return lane.Input{Kind: lane.GiveUp}
 			}
@@ -161,6 +156,19 @@ func (r *runner) wait(ctx context.Context) lane.Input {
 		case <-r.onChange(changed):
 		}
 	}
+}
+
+// impatient says whether the lane is to be told that its head gets nowhere. While
+// events may arrive that is not known; while nothing could be loaded there is
+// nothing to report on, and only one that is about to end gives up.
+func (r *runner) impatient() bool {
+	switch {
+	case r.patience.reported, r.state.Phase == lane.Following:
+		return false
+	case r.state.Phase == lane.Loading:
+		return r.m.Once
+	}
+	return true
 }
 
 func (r *runner) items() <-chan item {
@@ -197,9 +205,7 @@ func until(since time.Time, d time.Duration, on bool) <-chan time.Time {
 func (r *runner) take(i item) (lane.Input, bool) {
 	switch {
 	case i.accepted != nil:
-		r.accepted = i.accepted
-		r.reached()
-		r.pause = firstPause
+		r.accepted, r.joined = i.accepted, time.Now()
 		return lane.Input{Kind: lane.Joined}, true
 	case i.event != nil:
 		return r.takeEvent(i.event)
@@ -209,10 +215,14 @@ func (r *runner) take(i item) (lane.Input, bool) {
 	action := actionOf(i.err)
 	r.log.Info("call ended", zap.Stringer("phase", r.state.Phase), zap.String("turn", r.head.ID),
 		zap.String("reason", rpc.ReasonName(rpc.ReasonOf(i.err))), zap.Stringer("action", action), zap.Error(i.err))
-	if action == lane.Unknown {
-		r.lost()
-	} else {
-		r.reached()
+	if r.accepted != nil && time.Since(r.joined) >= r.m.Patience {
+		r.patience.progressed() // the turn was silent, and watched for long
+	}
+	switch rpc.ReasonOf(i.err) {
+	case diagnosticsv1.ErrorReason_ERROR_REASON_WORKER_FULL, diagnosticsv1.ErrorReason_ERROR_REASON_SESSION_BUSY:
+		r.patience.answered()
+	default:
+		r.patience.failed()
 	}
 	return lane.Input{Kind: lane.Failed, Action: action}, true
 }
@@ -220,9 +230,13 @@ func (r *runner) take(i item) (lane.Input, bool) {
 func (r *runner) takeEvent(e *orchestratorv1.TurnEvent) (lane.Input, bool) {
 	if r.accepted == nil || e.GetSequence() != r.last+1 {
 		r.log.Error("event out of sequence", zap.String("turn", r.head.ID), zap.Uint64("last", r.last), zap.Uint64("got", e.GetSequence()))
+		r.patience.failed()
 		return lane.Input{Kind: lane.Gap}, true
 	}
-	r.last = e.GetSequence()
+	if r.last = e.GetSequence(); r.last > r.seen {
+		r.seen = r.last
+		r.patience.progressed()
+	}
 	r.reply.add(e)
 	if started := e.GetThreadStarted(); started != nil && r.head.ThreadID == "" {
 		// Where a thread was asked for, the worker makes sure it is this one.
@@ -246,25 +260,13 @@ func outcomeOf(f *orchestratorv1.Finished, t store.Turn) lane.Outcome {
 	return lane.Ended
 }
 
-// reached notes that a worker answered, lost that none did.
-func (r *runner) reached() {
-	r.trouble, r.overdue = time.Time{}, false
-}
-
-func (r *runner) lost() {
-	if r.trouble.IsZero() {
-		r.trouble = time.Now()
-	}
-}
-
 // sleep starts a pause. It ends early when the worker that could not be reached
 // can be, or when room is found for a turn that waits for some.
 func (r *runner) sleep() {
-	d := r.pause/2 + rand.N(r.pause)
+	d := r.patience.pause()
 	if asked := rpc.RetryAfter(r.refused); asked > 0 {
 		d = min(asked, lastPause)
 	}
-	r.pause = min(2*r.pause, lastPause)
 	r.elapse = time.NewTimer(d)
 	switch worker := r.head.WorkerID; {
 	case r.state.Phase == lane.Placing && r.place == nil && r.refused == nil:
@@ -296,6 +298,6 @@ func (r *runner) storeFailed(ctx context.Context, err error) ([]lane.Input, erro
 	}
 	r.refused = nil
 	r.log.Error("store failed", zap.Stringer("phase", r.state.Phase), zap.String("turn", r.head.ID), zap.Error(err))
-	r.lost()
+	r.patience.failed()
 	return []lane.Input{{Kind: lane.CommitFailed}}, nil
 }

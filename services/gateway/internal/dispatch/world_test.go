@@ -33,6 +33,7 @@ type world struct {
 	store   *store.Store
 	db      *store.DB
 	config  Config
+	path    string // of the database
 	addrs   []string
 	manager *Manager
 	stop    func() error
@@ -47,8 +48,8 @@ type world struct {
 
 func newWorld(t testing.TB, fakes ...*fakeWorker) *world {
 	t.Helper()
-	w := &world{t: t, nextID: 100}
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "gateway.db"), zap.NewNop())
+	w := &world{t: t, nextID: 100, path: filepath.Join(t.TempDir(), "gateway.db")}
+	db, err := store.Open(t.Context(), w.path, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
