@@ -126,12 +126,15 @@ func (m *Manager) awaitCancel(ctx context.Context, u store.Update, o *order) {
 	case <-ctx.Done():
 	case <-o.done:
 	}
-	if o.left {
+	m.mu.Lock()
+	left := o.left
+	m.mu.Unlock()
+	if left {
 		m.left(u.Key, u.SessionID)
 	}
 	m.change(func() {
 		delete(m.commands.handling, u.Key)
-		m.commands.wanted = m.commands.wanted || !o.left
+		m.commands.wanted = m.commands.wanted || !left
 	})
 }
 

@@ -1,9 +1,11 @@
 package dispatch
 
 import (
+	"context"
 	"database/sql"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +76,22 @@ func TestCancelSurvivesARestart(t *testing.T) {
 	f.set(func() { f.hold = nil })
 	equal(t, "second", w.settled(second).Outcome, "succeeded")
 	equal(t, "cancelled turns", f.count("cancel "+w.turnID(second, 1)), 0)
+}
+
+// TestACancelThatWaitsEndsWithItsLane has the program end and the lane be left at
+// once, which the race detector watches.
+func TestACancelThatWaitsEndsWithItsLane(t *testing.T) {
+	w := newWorld(t).run()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for id := range int64(100) {
+		u := store.Update{Key: store.Key{Generation: 1, UpdateID: id}, SessionID: "telegram:1000"}
+		o := w.manager.ordered(store.Turn{Key: u.Key, SessionID: u.SessionID})
+		var group sync.WaitGroup
+		group.Go(func() { w.manager.awaitCancel(ctx, u, o) })
+		group.Go(func() { w.manager.change(func() { w.manager.cancelLeft(u.SessionID) }) })
+		group.Wait()
+	}
 }
 
 func TestNewBeginsAThreadInTheOrderOfTheLane(t *testing.T) {
