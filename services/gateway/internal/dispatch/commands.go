@@ -162,8 +162,21 @@ func (m *Manager) decide(ctx context.Context, u store.Update) error {
 	if u.CallbackID == "" {
 		return m.answer(ctx, u, say(store.Reply, text, u.MessageID))
 	}
-	m.Pressed(ctx, u.CallbackID, text)
-	return m.answer(ctx, u, nil)
+	if err := m.answer(ctx, u, nil); err != nil {
+		return err
+	}
+	m.press(u, text)
+	return nil
+}
+
+// press ends the wait of a pressed button, which no other command waits for.
+func (m *Manager) press(u store.Update, text string) {
+	m.change(func() { m.commands.handling[u.Key] = true })
+	m.group.Go(func(ctx context.Context) error {
+		m.Pressed(ctx, u.CallbackID, text)
+		m.change(func() { delete(m.commands.handling, u.Key) })
+		return nil
+	})
 }
 
 // Resolve decides about an interrupted turn: store.Resume, store.Again or

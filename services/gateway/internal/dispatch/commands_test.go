@@ -156,6 +156,9 @@ func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
 			if !strings.HasPrefix(w.said(chat), tt.said) {
 				t.Errorf("told something else than %q", tt.said)
 			}
+			if err := w.manager.Quiet(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if len(w.button) != 1 || w.button[0] != "That was decided before. "+tt.said {
@@ -183,6 +186,18 @@ func TestADecisionDoesNotOvertakeTheRunningTurn(t *testing.T) {
 	equal(t, "newer", w.settled(newer).Outcome, "succeeded")
 	w.eventually("run again", func() bool { return w.trace(older).Update.State == store.Finished })
 	equal(t, "starts", f.count("start "+w.turnID(older, 2)), 1)
+}
+
+func TestAPressedButtonHoldsNothingUp(t *testing.T) {
+	w := newWorld(t)
+	telegram, pressed := make(chan struct{}), make(chan struct{})
+	w.config.Pressed = func(context.Context, string, string) { close(pressed); <-telegram }
+	w.run()
+	defer close(telegram)
+	press := w.sendAll(store.NewUpdate{ChatID: chat, Kind: store.KindResolve, Text: store.Drop, CallbackID: "press"})[0]
+	<-pressed
+	w.settled(press)
+	w.settled(w.send(chat, store.KindHelp, ""))
 }
 
 func TestResumeRepeatsTheTaskWhereTheThreadIsGone(t *testing.T) {
