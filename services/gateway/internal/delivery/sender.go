@@ -41,8 +41,7 @@ type Sender struct {
 	migrated  map[int64]int64     // groups that became supergroups
 	noTopic   map[topic]bool      // topics that are gone
 	typing    map[int64]bool      // chat actions under way
-	spent     map[store.Key]time.Duration
-	changed   chan struct{} // closed at each change
+	changed   chan struct{}       // closed at each change
 }
 
 type topic struct{ chat, topic int64 }
@@ -53,7 +52,7 @@ func NewSender(config Config) *Sender {
 		config.Patience = 10 * time.Second
 	}
 	return &Sender{Config: config, chats: map[int64]*chat{}, wanted: map[int64]bool{}, blocked: map[int64]time.Time{},
-		migrated: map[int64]int64{}, noTopic: map[topic]bool{}, typing: map[int64]bool{}, spent: map[store.Key]time.Duration{},
+		migrated: map[int64]int64{}, noTopic: map[topic]bool{}, typing: map[int64]bool{},
 		changed: make(chan struct{})}
 }
 
@@ -142,7 +141,7 @@ func (s *Sender) start(ctx context.Context) {
 					c.woken = true
 					continue
 				}
-				c := &chat{Sender: s, id: id}
+				c := &chat{Sender: s, id: id, spent: map[store.Key]time.Duration{}}
 				s.chats[id] = c
 				s.group.Go(c.run)
 			}

@@ -35,6 +35,9 @@ type chat struct {
 	failures int       // in a row
 	since    time.Time // of the first of them
 	reported bool
+	// spent is how long the sends of an update took. Not every update is settled
+	// by its last message; what is left is forgotten once nothing waits.
+	spent map[store.Key]time.Duration
 }
 
 // run sends until nothing waits for the chat. It fails only when the store is
@@ -84,9 +87,7 @@ func (c *chat) next(ctx context.Context) (again bool, err error) {
 	o.Attempts++
 	started := time.Now()
 	messageID, sendErr := c.send(ctx, o)
-	c.mu.Lock()
 	c.spent[o.Key] += time.Since(started)
-	c.mu.Unlock()
 	again, err = c.after(ctx, o, messageID, sendErr)
 	if err != nil {
 		return c.storeFailed(ctx, err)
@@ -214,8 +215,6 @@ func (c *chat) settle(o store.Outgoing, r store.SentResult) {
 
 // took is the time that all sends of an update took, once it is settled.
 func (c *chat) took(key store.Key) time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	defer delete(c.spent, key)
 	return c.spent[key]
 }
