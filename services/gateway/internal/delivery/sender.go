@@ -31,10 +31,10 @@ type Config struct {
 // in their order.
 type Sender struct {
 	Config
-	group *lifecycle.Group
 
 	mu        sync.Mutex
-	recovered bool // what the outbox holds was taken up
+	group     *lifecycle.Group // of Run; nil before and once it ends
+	recovered bool             // what the outbox holds was taken up
 	chats     map[int64]*chat
 	wanted    map[int64]bool
 	blocked   map[int64]time.Time // by retry_after
@@ -66,11 +66,14 @@ func (s *Sender) Run(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	s.mu.Lock()
-	s.group = lifecycle.NewGroup(ctx)
-	s.mu.Unlock()
-	s.group.Go(func(ctx context.Context) error { s.start(ctx); return nil })
-	return s.group.Wait()
+	group := lifecycle.NewGroup(ctx)
+	s.change(func() { s.group = group })
+	group.Go(func(ctx context.Context) error {
+		s.start(ctx)
+		s.change(func() { s.group = nil }) // nothing is added that Wait would not see
+		return nil
+	})
+	return group.Wait()
 }
 
 // recover takes up what an earlier gateway left.

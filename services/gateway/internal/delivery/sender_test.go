@@ -396,6 +396,23 @@ func TestTypingIsShownOnlyWhereNothingWaits(t *testing.T) {
 	}
 }
 
+func TestNothingIsShownOnceTheSenderHasEnded(t *testing.T) {
+	w := newWorld(t)
+	w.config.Budget = NewBudget(1000)
+	w.run()
+	w.delivered(w.post(2, 0, text("one"))) // now it runs
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.sender.Typing(chatID, 0, false)
+	now := time.Now()
+	for range chatBurst { // no call was counted
+		if wait, granted := w.config.Budget.Reserve(now, chatID, false, Essential); wait > 0 || !granted {
+			t.Fatalf("wait = %v, granted %v", wait, granted)
+		}
+	}
+}
+
 func TestALostStoreEndsTheSender(t *testing.T) {
 	w := newWorld(t).run()
 	w.delivered(w.post(chatID, 0, text("one")))
