@@ -46,8 +46,13 @@ func writeUntilKilled(path string) {
 			if !ok {
 				break
 			}
-			fail(s.Assign(ctx, head.ID, worker, "j", ""))
-			fail(s.Accept(ctx, head.ID, "j"))
+			switch head.State { // of a turn that the last process had begun
+			case store.Queued:
+				fail(s.Assign(ctx, head.ID, worker, "j", ""))
+				fallthrough
+			case store.Assigned:
+				fail(s.Accept(ctx, head.ID, "j"))
+			}
 			fail(s.Finish(ctx, head.ID, store.Outcome{Name: "succeeded"}, answer(head.Prompt)))
 			fmt.Println("finished", head.Key.UpdateID)
 		}
