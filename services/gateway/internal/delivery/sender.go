@@ -199,6 +199,7 @@ func (s *Sender) address(chatID, topicID int64) (int64, int64) {
 func (s *Sender) block(ctx context.Context, chatID int64, wait time.Duration) error {
 	until := time.Now().Add(wait)
 	s.change(func() { s.blocked[chatID] = until })
+	s.Budget.Hold(chatID, until) // also for a message that already waits for its turn
 	s.Log.Info("chat has to wait", zap.Int64("chat", chatID), zap.Duration("retry_after", wait))
 	return fatal(s.Store.BlockChat(context.WithoutCancel(ctx), chatID, until))
 }

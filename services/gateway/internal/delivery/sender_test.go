@@ -209,6 +209,9 @@ func TestRetryAfterHoldsTheChatAndSurvivesARestart(t *testing.T) {
 	begin := time.Now()
 	key := w.post(chatID, 0, text("late"))
 	w.eventually("blocked", func() bool { b, err := w.store.BlockedChats(t.Context()); return err == nil && !b[chatID].IsZero() })
+	if _, granted := w.config.Budget.Reserve(time.Now(), chatID, false, Essential); granted {
+		t.Error("the budget lets something go to the chat")
+	}
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}

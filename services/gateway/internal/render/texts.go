@@ -137,12 +137,6 @@ func NewConversation() string {
 	return "Done: your next message begins a new conversation. The files are kept; Codex does not remember what was said before."
 }
 
-// WorkerUnreachable tells that a turn waits for its worker.
-func WorkerUnreachable() string {
-	return "The worker that holds this conversation cannot be reached right now. Your message is kept, and runs as soon as the worker is back. " +
-		"There is nothing to do; /status says how it is."
-}
-
 // Help answers /help.
 func Help() string {
 	return "Write to me, and Codex works on it. Every chat, and every topic, is one conversation: Codex remembers what was said in it. " +

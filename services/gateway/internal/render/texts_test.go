@@ -37,7 +37,7 @@ func TestTexts(t *testing.T) {
 		{"help", Help()}, {"new", NewConversation()}, {"cancelled", Cancelled()}, {"already ended", AlreadyEnded()}, {"nothing running", NothingRunning()},
 		{"interrupted", Interrupted()}, {"resumed", Decided(Resume, false)}, {"run again", Decided(Again, false)}, {"dropped", Decided(Drop, false)},
 		{"decided before", Decided(Resume, true)}, {"nothing interrupted", NothingInterrupted()},
-		{"thread not resumable", ThreadNotResumable()}, {"worker unreachable", WorkerUnreachable()},
+		{"thread not resumable", ThreadNotResumable()},
 		{"empty answer", Answer("").Messages[0]},
 		{"lead of a document", Answer("# Title\n\nFirst paragraph.\n\n" + strings.Repeat("A line of the answer.\n", 1000)).Messages[0]},
 		{"status, idle and new", Status(SessionStatus{})},
