@@ -315,10 +315,11 @@ func (w *world) getsNowhere(t *testing.T, f *fakeWorker, once bool, repair func(
 	equal(t, "starts", f.count("start "+w.turnID(u, 1)), 1)
 }
 
-// sql changes the store's database behind its back.
+// sql changes the store's database behind its back, and waits for the store's own
+// writes as another process would.
 func (w *world) sql(t *testing.T, statement string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", w.path)
+	db, err := sql.Open("sqlite", w.path+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
 	}
