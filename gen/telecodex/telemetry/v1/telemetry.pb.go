@@ -189,11 +189,11 @@ func (x *TimersMs) GetSend() int32 {
 	return 0
 }
 
-// Heartbeat says what became of the failure event of a cycle.
+// Heartbeat says what became of the failure events of a cycle.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// disabled (nothing to emit, or no receiver configured), emitted or
-	// emit-failed.
+	// disabled (nothing to emit, or no receiver configured), emitted (every event
+	// was accepted) or emit-failed (at least one was not).
 	EmitState     string `protobuf:"bytes,1,opt,name=emit_state,json=emitState,proto3" json:"emit_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -312,7 +312,7 @@ type Telemetry struct {
 	Counters *Counters `protobuf:"bytes,3,opt,name=counters,proto3" json:"counters,omitempty"`
 	// How long it took.
 	TimersMs *TimersMs `protobuf:"bytes,4,opt,name=timers_ms,json=timersMs,proto3" json:"timers_ms,omitempty"`
-	// What became of the failure event.
+	// What became of the failure events.
 	Heartbeat *Heartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	// Kept for readers of the contract.
 	Placeholders  *Placeholders `protobuf:"bytes,6,opt,name=placeholders,proto3" json:"placeholders,omitempty"`

@@ -4,8 +4,6 @@
 package cycle
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -22,6 +20,11 @@ type Options struct {
 	// Progress is told of every step of every cycle, in order, while the tracker
 	// is locked: it must not block; nil: nobody is.
 	Progress func(Progress)
+	// Heartbeat posts the failures of a report and says how many events it could
+	// not post. It is called for reports with errors alone, on a goroutine of its
+	// own: only the report it is called for waits for it. nil: there is no
+	// receiver.
+	Heartbeat func(*telemetryv1.CycleReport) (failures int)
 }
 
 // Progress is how far a cycle is.
@@ -47,9 +50,10 @@ type Tracker struct {
 	homeless []Detail             // for the next cycle
 	// early are results of updates that are not known to any cycle while a batch
 	// is on its way: a lane may take up an update as soon as it is committed.
-	early    map[store.Key]early
+	early    map[store.Key]*early
 	idle     chan struct{} // closed while no cycle is open
 	emitting sync.Mutex
+	posting  sync.WaitGroup // reports whose heartbeat is being posted
 }
 
 // NewTracker returns a tracker that hands each report to emit, one at a time.
@@ -60,7 +64,7 @@ func NewTracker(emit func(*telemetryv1.CycleReport), o Options) *Tracker {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	t := &Tracker{emit: emit, options: o, updates: map[store.Key]*Cycle{}, early: map[store.Key]early{}, idle: make(chan struct{})}
+	t := &Tracker{emit: emit, options: o, updates: map[store.Key]*Cycle{}, early: map[store.Key]*early{}, idle: make(chan struct{})}
 	close(t.idle)
 	return t
 }
@@ -135,7 +139,7 @@ func (c *Cycle) Fetched(b Batch) {
 	t.progress(c, nil, false)
 	for _, u := range b.Handed {
 		if e, ok := t.early[u.Key]; ok {
-			t.settle(c, u.Key, e.sessionID, e.Result)
+			t.catchUp(c, u.Key, e)
 		}
 	}
 	clear(t.early)
@@ -184,9 +188,38 @@ type Result struct {
 	SendTime time.Duration
 }
 
+// early is what was heard of an update before its batch.
 type early struct {
+	details   []Detail
+	retries   int
+	settled   bool
 	sessionID string
-	Result
+	result    Result
+}
+
+// soon is where to note what is heard of an update before its batch is known;
+// nil when no batch is on its way.
+func (t *Tracker) soon(key store.Key) *early {
+	if t.fetching() == nil || key == (store.Key{}) {
+		return nil
+	}
+	e := t.early[key]
+	if e == nil {
+		e = &early{}
+		t.early[key] = e
+	}
+	return e
+}
+
+// catchUp counts what was heard of an update before its batch.
+func (t *Tracker) catchUp(c *Cycle, key store.Key, e *early) {
+	for _, d := range e.details {
+		c.add(d)
+	}
+	c.retries += e.retries
+	if e.settled {
+		t.settle(c, key, e.sessionID, e.result)
+	}
 }
 
 // Settled ends the wait for an update. Updates of no open cycle are ignored:
@@ -195,8 +228,8 @@ func (t *Tracker) Settled(key store.Key, sessionID string, r Result) {
 	t.mu.Lock()
 	c, ok := t.updates[key]
 	if !ok {
-		if t.fetching() != nil {
-			t.early[key] = early{sessionID, r}
+		if e := t.soon(key); e != nil {
+			e.settled, e.sessionID, e.result = true, sessionID, r
 		}
 		t.mu.Unlock()
 		return
@@ -250,16 +283,23 @@ func about(key store.Key, chatID int64, sessionID string, r Result) Detail {
 func (t *Tracker) Diagnostic(key store.Key, d Detail) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c, ok := t.updates[key]
-	switch {
-	case ok:
+	if c, ok := t.updates[key]; ok {
 		c.add(d)
-	case key != store.Key{}:
-	case len(t.open) > 0:
-		t.open[0].add(d)
-	default:
-		t.homeless = append(t.homeless, d)
+		return
 	}
+	if key != (store.Key{}) {
+		if e := t.soon(key); e != nil {
+			e.details = append(e.details, d)
+		}
+		return
+	}
+	for _, c := range t.open {
+		if !c.done {
+			c.add(d)
+			return
+		}
+	}
+	t.homeless = append(t.homeless, d)
 }
 
 // FetchRetried counts a getUpdates that was made again.
@@ -277,66 +317,7 @@ func (t *Tracker) Retried(key store.Key) {
 	defer t.mu.Unlock()
 	if c, ok := t.updates[key]; ok {
 		c.retries++
-	}
-}
-
-// ErrInterrupted is why Wait returned before every cycle was complete.
-var ErrInterrupted = errors.New("cycles are still open")
-
-// Wait returns once no cycle is open and every report was handed out, or with
-// ErrInterrupted when ctx ends first.
-func (t *Tracker) Wait(ctx context.Context) error {
-	t.mu.Lock()
-	idle := t.idle
-	t.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ErrInterrupted
-	}
-}
-
-// progress tells of a step. The tracker is locked.
-func (t *Tracker) progress(c *Cycle, report *telemetryv1.CycleReport, last bool) {
-	t.options.Progress(Progress{Cycle: c.number, Fetched: c.fetchedCount, Settled: c.settled, Report: report, Last: last})
-}
-
-// unlock releases the tracker and, when c is complete, reports it.
-func (t *Tracker) unlock(c *Cycle) {
-	complete := c.fetched && len(c.waiting) == 0 && !c.done
-	c.done = c.done || complete
-	t.mu.Unlock()
-	if !complete {
-		return
-	}
-	t.emitting.Lock()
-	defer t.emitting.Unlock()
-	queueDepth, restarts := t.options.Gauges()
-	t.mu.Lock()
-	var report *telemetryv1.CycleReport
-	if !c.silent || len(c.details) > 0 {
-		report = c.report(time.Since(c.started), queueDepth, restarts)
-	}
-	t.mu.Unlock()
-	if report != nil {
-		t.emit(report)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.progress(c, report, true)
-	t.close(c)
-}
-
-// close forgets a cycle. The tracker is locked.
-func (t *Tracker) close(c *Cycle) {
-	for i, other := range t.open {
-		if other == c {
-			t.open = append(t.open[:i], t.open[i+1:]...)
-			break
-		}
-	}
-	if len(t.open) == 0 {
-		close(t.idle)
+	} else if e := t.soon(key); e != nil {
+		e.retries++
 	}
 }

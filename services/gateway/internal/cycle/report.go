@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
@@ -93,10 +94,28 @@ func (y *tally) report(took time.Duration, queueDepth, workerRestarts int) *tele
 				WorkerRestartTotal: count(workerRestarts),
 			},
 			TimersMs:     &telemetryv1.TimersMs{CycleTotal: ms(took), Fetch: ms(y.fetchTime), Send: ms(y.sendTime)},
-			Heartbeat:    &telemetryv1.Heartbeat{EmitState: "disabled"},
+			Heartbeat:    &telemetryv1.Heartbeat{EmitState: Disabled},
 			Placeholders: &telemetryv1.Placeholders{RetryTotal: measured, QueueDepth: measured, WorkerRestartTotal: measured},
 		},
 	}
+}
+
+// States of a heartbeat.
+const (
+	Disabled   = "disabled"    // there was nothing to emit, or nowhere to
+	Emitted    = "emitted"     // every event was accepted
+	EmitFailed = "emit-failed" // at least one was not
+)
+
+// setHeartbeat says in a report what became of its events.
+func setHeartbeat(r *telemetryv1.CycleReport, failures int) {
+	state := Emitted
+	if failures > 0 {
+		state = EmitFailed
+	}
+	r.HeartbeatEmitFailures = count(failures)
+	r.Telemetry.Counters.HeartbeatEmitFailures = count(failures)
+	r.Telemetry.Heartbeat.EmitState = state
 }
 
 func count(n int) int32 { return int32(max(0, min(n, math.MaxInt32))) }
@@ -104,8 +123,11 @@ func count(n int) int32 { return int32(max(0, min(n, math.MaxInt32))) }
 func ms(d time.Duration) int32 { return int32(max(0, min(d.Milliseconds(), math.MaxInt32))) }
 
 // JSON renders a report as one line without its line end: every key of the
-// message, by its proto name, sorted.
+// message, by its proto name, sorted. A message that is not set is one whose
+// fields are all empty.
 func JSON(m proto.Message) ([]byte, error) {
+	m = proto.Clone(m)
+	complete(m.ProtoReflect())
 	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
 	if err != nil {
 		return nil, err
@@ -125,4 +147,23 @@ func JSON(m proto.Message) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(line.Bytes(), []byte("\n")), nil
+}
+
+// complete sets every message within m that is not set.
+func complete(m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		if field.Message() == nil {
+			continue
+		}
+		if !field.IsList() {
+			complete(m.Mutable(field).Message())
+			continue
+		}
+		list := m.Get(field).List()
+		for j := range list.Len() {
+			complete(list.Get(j).Message())
+		}
+	}
 }
