@@ -21,6 +21,7 @@ import (
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/delivery"
 	"telecodex.dev/services/gateway/internal/dispatch"
+	"telecodex.dev/services/gateway/internal/heartbeat"
 	"telecodex.dev/services/gateway/internal/operator"
 	"telecodex.dev/services/gateway/internal/poller"
 	"telecodex.dev/services/gateway/internal/store"
@@ -90,7 +91,11 @@ func newGateway(config Config) *gateway {
 		config.Stdout = io.Discard
 	}
 	g := &gateway{Config: config, log: config.Log, cycles: operator.NewCycles(), metrics: newMetricSet()}
-	g.tracker = cycle.NewTracker(g.report, cycle.Options{Gauges: g.gauges, Progress: g.cycles.Progress})
+	options := cycle.Options{Gauges: g.gauges, Progress: g.cycles.Progress}
+	if config.HeartbeatURL != "" {
+		options.Heartbeat = heartbeat.New(heartbeat.Options{URL: config.HeartbeatURL, Log: g.log.Named("heartbeat")}).Post
+	}
+	g.tracker = cycle.NewTracker(g.report, options)
 	return g
 }
 
@@ -213,6 +218,7 @@ func (g *gateway) unopened(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	g.tracker.Flush()
 	if g.Once && !g.failed.Load() {
 		g.tracker.Begin(time.Now()).Failed(cycle.ProcessOnceFailed, err)
 	}
@@ -223,6 +229,7 @@ func (g *gateway) unopened(ctx context.Context, err error) error {
 }
 
 func (g *gateway) close() error {
+	g.tracker.Flush()
 	var errs []error
 	if g.workers != nil {
 		errs = append(errs, g.workers.Close())

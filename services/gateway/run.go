@@ -54,6 +54,7 @@ func (g *gateway) once(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	g.tracker.Flush()
 	if g.failed.Load() {
 		return ErrCycleFailed
 	}

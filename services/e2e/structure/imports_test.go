@@ -63,6 +63,7 @@ func allowed() map[string][]string {
 		g + "render":    {gen},
 		g + "store":     {uuid, zap, sqldb},
 		g + "cycle":     {gen, protobuf, g + "store"},
+		g + "heartbeat": {gen, zap, g + "cycle"},
 		g + "workers":   {gen, grpc, zap, lifecycle, rpc},
 		g + "delivery":  {zap, lifecycle, g + "admission", g + "botapi", g + "cycle", g + "store"},
 		g + "poller":    {zap, g + "admission", g + "botapi", g + "cycle", g + "store"},
@@ -70,7 +71,7 @@ func allowed() map[string][]string {
 			g + "admission", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
 		"gateway": {gen, protobuf, zap, prometheus, lifecycle, logging, metrics, rpc,
-			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "operator", g + "poller", g + "store", g + "workers"},
+			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 
 		// Both in one process; bufconn is the connection between them.
