@@ -45,8 +45,6 @@ type State struct {
 	Doubt bool
 	// Cancelled: the person asked to stop the head.
 	Cancelled bool
-	// Reported: it was said that the worker cannot be reached.
-	Reported bool
 	// Ending is the commit of the phase Settling.
 	Ending Effect
 }
@@ -56,11 +54,12 @@ type Stored uint8
 
 // What Head.Stored can be.
 const (
-	Nothing  Stored = iota // the lane is empty
-	NewChat                // a wish for a new thread, in the order of the lane
-	Queued                 // a turn that no worker was asked to run
-	Assigned               // a turn that a worker may have been asked to run
-	Accepted               // a turn that stands in a worker's journal
+	Nothing   Stored = iota // the lane is empty
+	NewChat                 // a wish for a new thread, in the order of the lane
+	NewPrompt               // the same, with a prompt for it
+	Queued                  // a turn that no worker was asked to run
+	Assigned                // a turn that a worker may have been asked to run
+	Accepted                // a turn that stands in a worker's journal
 )
 
 // Head is what the store says about a lane.
@@ -92,6 +91,7 @@ const (
 	Ended        Outcome = iota // succeeded, failed or cancelled
 	Interrupted                 // the worker lost it; it may have partly run
 	NotResumable                // its thread is gone; nothing was run
+	NotStarted                  // Codex could not be started, and is to be tried again
 )
 
 // Kind names an input.
@@ -145,12 +145,14 @@ const (
 	Interrupt              // commit INTERRUPTED
 	InterruptUnpin         // commit INTERRUPTED, and free the session of its worker
 	Restart                // commit a new attempt in a new thread
+	Postpone               // commit a new attempt, for later
+	Renew                  // commit that the head is a prompt in a new thread
 	SettleNew              // commit the wish for a new thread
 	Acknowledge            // tell the worker that the outcome is stored
 	CancelTurn             // ask the worker to stop the turn
 	Pause                  // wait, then Elapsed; longer each time without progress
 	Close                  // close the open call, if any; it never stops a turn
-	Report                 // say that the worker cannot be reached
+	Report                 // say that what is in the lane has to wait
 	RaiseAlarm             // say that something happened that never should
 	Leave                  // the lane is done in this process
 )

@@ -68,6 +68,8 @@ var effectNames = [...]string{
 	Interrupt:       "interrupt",
 	InterruptUnpin:  "interrupt unpin",
 	Restart:         "restart",
+	Postpone:        "postpone",
+	Renew:           "renew",
 	SettleNew:       "settle new",
 	Acknowledge:     "acknowledge",
 	CancelTurn:      "cancel turn",

@@ -63,6 +63,10 @@ func (w *world) spawn(target *worker, m message) {
 		target.rows[m.turn.id] = &row{progress: 2, outcome: NotResumable}
 		return
 	}
+	if !w.calm && w.IntN(8) == 0 {
+		target.rows[m.turn.id] = &row{progress: 2, outcome: NotStarted}
+		return
+	}
 	if m.turn.starts++; m.turn.starts > 1 {
 		w.err = fmt.Errorf("turn %d was started %d times", m.turn.id, m.turn.starts)
 	}
@@ -195,7 +199,7 @@ func (w *world) commit(e Effect, t *turn) (Input, bool) {
 }
 
 func (w *world) apply(e Effect, t *turn) {
-	if finished := e == Finish || e == Restart; finished && t.stored != Accepted {
+	if finished := e == Finish || e == Restart || e == Postpone; finished && t.stored != Accepted {
 		w.err = fmt.Errorf("turn %d has an outcome but was never accepted", t.id)
 	}
 	switch e {
@@ -214,8 +218,10 @@ func (w *world) apply(e Effect, t *turn) {
 	case InterruptUnpin:
 		w.store.pinned = -1
 		t.settled = e
-	case Restart:
-		t.settled, w.store.thread = e, false
+	case Renew:
+		t.stored, w.store.thread, w.store.pinned = Queued, false, -1
+	case Restart, Postpone:
+		t.settled, w.store.thread = e, w.store.thread && e == Postpone
 		again := &turn{id: len(w.store.turns), stored: Queued}
 		i := 0
 		for w.store.turns[i] != t {

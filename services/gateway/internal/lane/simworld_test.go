@@ -72,8 +72,11 @@ func newWorld(seed uint64, step func(State, Input) (State, []Effect)) *world {
 	w.store.pinned = -1
 	for range 1 + w.IntN(4) {
 		stored := Queued
-		if w.IntN(8) == 0 {
+		switch w.IntN(8) {
+		case 0:
 			stored = NewChat
+		case 1:
+			stored = NewPrompt
 		}
 		w.store.add(stored)
 	}

@@ -124,6 +124,8 @@ func loaded(h Head) (State, []Effect) {
 	switch h.Stored {
 	case NewChat:
 		return settle(State{}, SettleNew)
+	case NewPrompt:
+		return settle(State{}, Renew)
 	case Queued:
 		if h.Cancelled {
 			return settle(s, FinishCancelled)
@@ -156,8 +158,11 @@ func (s State) committed() (State, []Effect) {
 		}
 		return pause(s, Placing)
 	}
-	if s.Ending == SettleNew {
+	switch s.Ending {
+	case SettleNew, Renew:
 		return enter(State{}, Loading)
+	case Postpone:
+		return pause(State{}, Loading, Acknowledge, Report)
 	}
 	return enter(State{}, Loading, Acknowledge)
 }
@@ -239,12 +244,16 @@ func (s State) accepted(in Input) (State, []Effect) {
 	return s, nil
 }
 
-var endings = [...]Effect{Ended: Finish, Interrupted: Interrupt, NotResumable: Restart}
+var endings = [...]Effect{Ended: Finish, Interrupted: Interrupt, NotResumable: Restart, NotStarted: Postpone}
 
 // cancel stops the head. What no worker was asked to run ends here; else the
 // worker is asked, and the outcome arrives on the stream.
 func (s State) cancel() (State, []Effect) {
 	switch s.Phase {
+	case Loading:
+		if s.Waiting { // the head may be one that was postponed
+			return enter(State{}, Loading)
+		}
 	case Placing:
 		return settle(s, FinishCancelled)
 	case Assigning, Unassigning:
@@ -259,12 +268,12 @@ func (s State) cancel() (State, []Effect) {
 }
 
 // unreachable handles the end of patience with a worker that does not answer:
-// it is said once, and where the program is about to end the turn is left in the
-// store for the next one.
+// it is said, and where the program is about to end the turn is left in the store
+// for the next one.
 func (s State) unreachable(kind Kind) (State, []Effect) {
 	switch s.Phase {
 	case Placing, Calling, Probing, Attaching:
-	case Loading: // the store cannot be read; no head is known to report on
+	case Loading: // the head is not known, or was reported when it was postponed
 		if kind == GiveUp {
 			return State{Phase: Left}, []Effect{Leave}
 		}
@@ -272,13 +281,8 @@ func (s State) unreachable(kind Kind) (State, []Effect) {
 	default:
 		return s, nil
 	}
-	var effects []Effect
-	if !s.Reported {
-		s.Reported = true
-		effects = []Effect{Report}
-	}
 	if kind == GiveUp {
-		return State{Phase: Left}, append(effects, Close, Leave)
+		return State{Phase: Left}, []Effect{Report, Close, Leave}
 	}
-	return s, effects
+	return s, []Effect{Report}
 }

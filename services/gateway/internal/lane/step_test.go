@@ -26,7 +26,7 @@ func inputs() []Input {
 				all = append(all, Input{Kind: kind, Action: action})
 			}
 		case Finished:
-			for outcome := Ended; outcome <= NotResumable; outcome++ {
+			for outcome := Ended; outcome <= NotStarted; outcome++ {
 				all = append(all, Input{Kind: kind, Outcome: outcome})
 			}
 		default:
@@ -40,9 +40,8 @@ func inputs() []Input {
 func states() []State {
 	var all []State
 	for phase := Idle; phase <= Left; phase++ {
-		for bits := range 32 {
-			s := State{Phase: phase, Waiting: bits&1 > 0, Held: bits&2 > 0, Doubt: bits&4 > 0,
-				Cancelled: bits&8 > 0, Reported: bits&16 > 0}
+		for bits := range 16 {
+			s := State{Phase: phase, Waiting: bits&1 > 0, Held: bits&2 > 0, Doubt: bits&4 > 0, Cancelled: bits&8 > 0}
 			if phase != Settling {
 				all = append(all, s)
 				continue
@@ -214,6 +213,8 @@ func TestCancel(t *testing.T) {
 		{"worker unreachable: asked when it is back", State{Phase: Attaching, Waiting: true}, Attaching, CancelTurn},
 		{"being assigned: noted", State{Phase: Assigning}, Assigning, None},
 		{"being settled: too late", State{Phase: Settling, Ending: Finish}, Settling, None},
+		{"postponed: looked at again", State{Phase: Loading, Waiting: true}, Loading, Load},
+		{"being loaded: seen there", State{Phase: Loading}, Loading, None},
 		{"nothing there", State{}, Idle, None},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -225,16 +226,40 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestUnreachableWorkerIsReportedOnceAndLeftOnlyWhenAsked(t *testing.T) {
+func TestUnreachableWorkerIsReportedAndLeftOnlyWhenAsked(t *testing.T) {
 	s := State{Phase: Probing, Waiting: true, Doubt: true}
 	s, effects := Step(s, Input{Kind: Overdue})
 	if !slices.Equal(effects, []Effect{Report}) || s.Phase != Probing {
-		t.Errorf("first: %+v %v", s, effects)
+		t.Errorf("overdue: %+v %v", s, effects)
 	}
-	if s, effects = Step(s, Input{Kind: Overdue}); len(effects) > 0 {
-		t.Errorf("second: %v", effects)
-	}
-	if s, effects = Step(s, Input{Kind: GiveUp}); s.Phase != Left || has(effects, Report) || !has(effects, Leave) {
+	if s, effects = Step(s, Input{Kind: GiveUp}); s.Phase != Left || !slices.Equal(effects, []Effect{Report, Close, Leave}) {
 		t.Errorf("give up: %+v %v", s, effects)
+	}
+}
+
+func TestATurnThatWasNotStartedIsReportedAndTriedAgainLater(t *testing.T) {
+	s, effects := Step(State{Phase: Following}, Input{Kind: Finished, Outcome: NotStarted})
+	if s.Phase != Settling || !slices.Equal(effects, []Effect{Close, Postpone}) {
+		t.Fatalf("finished: %+v %v", s, effects)
+	}
+	s, effects = Step(s, Input{Kind: Committed})
+	if !slices.Equal(effects, []Effect{Acknowledge, Report, Pause}) {
+		t.Errorf("committed: %+v %v", s, effects)
+	}
+	if left, _ := Step(s, Input{Kind: GiveUp}); left.Phase != Left {
+		t.Errorf("give up: %+v", left)
+	}
+	if s, effects = Step(s, Input{Kind: Elapsed}); !slices.Equal(effects, []Effect{Load}) {
+		t.Errorf("elapsed: %+v %v", s, effects)
+	}
+}
+
+func TestAPromptForANewThreadBecomesAPrompt(t *testing.T) {
+	s, effects := Step(State{Phase: Loading}, Input{Kind: Loaded, Head: Head{Stored: NewPrompt, Held: true}})
+	if !slices.Equal(effects, []Effect{Renew}) {
+		t.Fatalf("loaded: %+v %v", s, effects)
+	}
+	if s, effects = Step(s, Input{Kind: Committed}); s.Phase != Loading || !slices.Equal(effects, []Effect{Load}) {
+		t.Errorf("committed: %+v %v", s, effects)
 	}
 }

@@ -55,6 +55,7 @@ CREATE TABLE updates (
     sent_at     BIGINT NOT NULL,
     received_at BIGINT NOT NULL,
     settled_at  BIGINT NOT NULL,
+    told_at     BIGINT NOT NULL DEFAULT 0, -- a notice said that it has to wait
     PRIMARY KEY (bot_id, update_id, generation)
 );
 
