@@ -10,7 +10,10 @@ import (
 
 // connector opens connections without a registered driver name, so that the
 // package depends on no global state but the driver itself.
-type connector struct{ dsn string }
+type connector struct {
+	dsn   string
+	begin string // the statement that begins a transaction
+}
 
 func (c connector) Connect(context.Context) (driver.Conn, error) {
 	opened, err := (&sqlite.Driver{}).Open(c.dsn)
@@ -21,7 +24,7 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the SQLite driver lacks an interface"), opened.Close())
 	}
-	return &conn{sqliteConn: base, idle: map[string]driver.Stmt{}}, nil
+	return &conn{sqliteConn: base, begin: c.begin, idle: map[string]driver.Stmt{}}, nil
 }
 
 func (c connector) Driver() driver.Driver { return &sqlite.Driver{} }
@@ -29,7 +32,6 @@ func (c connector) Driver() driver.Driver { return &sqlite.Driver{} }
 // sqliteConn is what database/sql uses of the driver's connections.
 type sqliteConn interface {
 	driver.Conn
-	driver.ConnBeginTx
 	driver.ConnPrepareContext
 	driver.Pinger
 	driver.SessionResetter
@@ -41,7 +43,8 @@ type sqliteConn interface {
 // connection, and closes its rows, from one goroutine at a time.
 type conn struct {
 	sqliteConn
-	idle map[string]driver.Stmt // by text; one that is in use is not among them
+	begin string
+	idle  map[string]driver.Stmt // by text; one that is in use is not among them
 }
 
 // maxIdle bounds the statements kept: programs have fewer texts than that.
@@ -86,6 +89,33 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, errors.Join(err, c.give(query, stmt, err))
 	}
 	return &rows{Rows: found, conn: c, query: query, stmt: stmt}, nil
+}
+
+// BeginTx begins a transaction as the pool's transactions begin; there are no
+// others, so that the options have nothing to say.
+func (c *conn) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
+	if _, err := c.ExecContext(ctx, c.begin, nil); err != nil {
+		return nil, err
+	}
+	return transaction{c}, nil
+}
+
+// transaction ends what BeginTx began.
+type transaction struct{ conn *conn }
+
+func (t transaction) Commit() error {
+	_, err := t.conn.ExecContext(context.Background(), "COMMIT", nil)
+	if err != nil {
+		// A commit that failed may have left the transaction open, and the
+		// connection goes back to the pool.
+		_ = t.Rollback()
+	}
+	return err
+}
+
+func (t transaction) Rollback() error {
+	_, err := t.conn.ExecContext(context.Background(), "ROLLBACK", nil)
+	return err
 }
 
 // Close closes the statements with their connection.

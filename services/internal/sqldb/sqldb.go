@@ -42,7 +42,7 @@ func Open(ctx context.Context, path string, migrations Migrations) (*DB, error) 
 	if err := f.Close(); err != nil {
 		return nil, &Error{Op: "open", Kind: Other, Err: err}
 	}
-	db := &DB{writer: connect(path, "immediate", 1), reader: connect(path, "deferred", readers())}
+	db := &DB{writer: connect(path, "BEGIN IMMEDIATE", 1), reader: connect(path, "BEGIN DEFERRED", readers())}
 	if err := db.prepare(ctx, migrations); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -52,9 +52,8 @@ func Open(ctx context.Context, path string, migrations Migrations) (*DB, error) 
 // readers is the size of the read pool: enough to keep every core busy.
 func readers() int { return max(2, runtime.GOMAXPROCS(0)) }
 
-func connect(path, lock string, conns int) *sql.DB {
+func connect(path, begin string, conns int) *sql.DB {
 	q := url.Values{}
-	q.Set("_txlock", lock)
 	for _, pragma := range []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
 		"temp_store(MEMORY)", "wal_autocheckpoint(4000)",
@@ -63,7 +62,7 @@ func connect(path, lock string, conns int) *sql.DB {
 	}
 	// An opaque URI, since a path may hold "?" and "#".
 	dsn := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + q.Encode()
-	db := sql.OpenDB(connector{dsn: dsn})
+	db := sql.OpenDB(connector{dsn: dsn, begin: begin})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	return db
