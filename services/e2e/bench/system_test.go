@@ -28,6 +28,7 @@ type system struct {
 type settings struct {
 	chats, slots int
 	scenario     string // of the scripted Codex; a prompt may choose another
+	codex        string // the program that stands in for Codex; empty: the scripted Codex
 }
 
 // start starts a system and waits until the gateway polls. It ends with the
@@ -44,7 +45,11 @@ func start(b *testing.B, with settings) *system {
 	}
 	b.Cleanup(func() { s.stop(b) })
 	dir := b.TempDir()
+	if with.codex == "" {
+		with.codex = built.Path("fakecodex")
+	}
 	s.worker, err = harness.StartWorker(b.Context(), harness.WorkerConfig{Programs: built, Dir: dir, Env: []string{
+		"ORCHESTRATOR_CODEX_BIN=" + with.codex,
 		"ORCHESTRATOR_MAX_TURNS=" + strconv.Itoa(with.slots),
 		"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1,FAKE_CODEX_SCENARIO=" + with.scenario,
 		"ORCHESTRATOR_LOG_LEVEL=info",

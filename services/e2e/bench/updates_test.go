@@ -14,7 +14,9 @@ import (
 // sendMessage: Codex's start, an instant turn and every commit included. Twenty
 // chats take turns; the first message of each begins its session. The disk's own
 // fsync is measured beside it: what is promised as stored waits for it.
-func BenchmarkUpdate(b *testing.B) {
+func BenchmarkUpdate(b *testing.B) { eachInstant(b, update) }
+
+func update(b *testing.B, codex string) {
 	const (
 		chats = 20
 		count = 200
@@ -22,7 +24,7 @@ func BenchmarkUpdate(b *testing.B) {
 	)
 	var took, syncs []time.Duration
 	for b.Loop() {
-		s := start(b, settings{chats: chats, slots: chats, scenario: "echo"})
+		s := start(b, settings{chats: chats, slots: chats, scenario: "echo", codex: codex})
 		pace := time.NewTicker(every)
 		for i := range count {
 			<-pace.C
@@ -78,11 +80,13 @@ func BenchmarkBurst(b *testing.B) {
 // BenchmarkRate is how many messages a second are answered when turns are
 // instant. The processor time of each is measured beside it, which a busy machine
 // changes less: that of the worker includes Codex and what contains it.
-func BenchmarkRate(b *testing.B) {
+func BenchmarkRate(b *testing.B) { eachInstant(b, rate) }
+
+func rate(b *testing.B, codex string) {
 	const chats, count = 20, 2000
 	var sum spent
 	for b.Loop() {
-		one := burst(b, settings{chats: chats, slots: chats, scenario: "echo"}, count)
+		one := burst(b, settings{chats: chats, slots: chats, scenario: "echo", codex: codex}, count)
 		sum = spent{sum.took + one.took, sum.gateway + one.gateway, sum.worker + one.worker}
 	}
 	updates := count * float64(b.N)
