@@ -24,11 +24,13 @@ const (
 
 // Packages that every service may use, by their paths within the module.
 const (
-	lifecycle = "internal/lifecycle"
-	logging   = "internal/logging"
-	metrics   = "internal/metrics"
-	rpc       = "internal/rpc"
-	sqldb     = "internal/sqldb"
+	command    = "internal/command"
+	crashpoint = "internal/crashpoint"
+	lifecycle  = "internal/lifecycle"
+	logging    = "internal/logging"
+	metrics    = "internal/metrics"
+	rpc        = "internal/rpc"
+	sqldb      = "internal/sqldb"
 )
 
 // allowed says what each package may import beyond the standard library. A
@@ -38,11 +40,13 @@ func allowed() map[string][]string {
 	const g, o = "gateway/internal/", "orchestrator/internal/"
 	return map[string][]string{
 		// Shared by the services.
-		lifecycle: {xsync},
-		logging:   {zap},
-		metrics:   {prometheus, rpc, zap},
-		rpc:       {gen, protobuf, grpc, errdetails, zap},
-		sqldb:     {sqlite, xsys},
+		command:    {},
+		crashpoint: {},
+		lifecycle:  {xsync},
+		logging:    {zap},
+		metrics:    {prometheus, rpc, zap},
+		rpc:        {gen, protobuf, grpc, errdetails, zap},
+		sqldb:      {sqlite, xsys},
 
 		// The worker: proctree and journal at the bottom, the gRPC edge on top.
 		o + "proctree": {xsys},
@@ -51,7 +55,7 @@ func allowed() map[string][]string {
 		o + "journal":  {gen, protobuf, uuid, sqldb},
 		o + "turn":     {gen, protobuf, zap, o + "codex", o + "journal"},
 		o + "server":   {gen, protobuf, grpc, uuid, rpc, sqldb, o + "codex", o + "journal", o + "turn"},
-		"orchestrator": {gen, uuid, zap, prometheus, lifecycle, logging, metrics, rpc,
+		"orchestrator": {gen, uuid, zap, prometheus, command, lifecycle, logging, metrics, rpc,
 			o + "codex", o + "journal", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
@@ -70,12 +74,12 @@ func allowed() map[string][]string {
 		g + "dispatch": {gen, protobuf, grpc, zap, xsync, lifecycle, rpc,
 			g + "admission", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, zap, prometheus, lifecycle, logging, metrics, rpc,
+		"gateway": {gen, protobuf, zap, prometheus, command, lifecycle, logging, metrics, rpc,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 
 		// Both in one process; bufconn is the connection between them.
-		"telecodex": {grpc + "/test/bufconn", zap, xterm, lifecycle, logging, "gateway", "orchestrator",
+		"telecodex": {grpc + "/test/bufconn", zap, xterm, command, lifecycle, logging, "gateway", "orchestrator",
 			"internal/codexsim", "internal/telegramsim"},
 		"telecodex/cmd/telecodex": {"telecodex", "orchestrator", lifecycle},
 
