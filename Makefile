@@ -10,6 +10,7 @@ REPORT   := go run ./services/internal/testreport/cmd/testreport
 TOOLS    := .bin/.installed
 
 # What may be set on the command line.
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 ADDR     ?=
 SHARED_DIR ?=
 ARGS     ?=
@@ -24,7 +25,7 @@ help: ## Show this list.
 
 build: ## Build every program into bin/.
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -o bin/ $(PROGRAMS)
+	CGO_ENABLED=0 go build -trimpath -ldflags='-X telecodex.dev/services/internal/command.stamp=$(VERSION)' -o bin/ $(PROGRAMS)
 
 run: build ## Run the bot (with CHANNEL_TOKEN), or a demonstration without one. ARGS=… are its flags.
 	@if [ -n "$$CHANNEL_TOKEN$$CHANNEL_TOKEN_FILE" ]; then exec bin/telecodex$(EXE) run $(ARGS); \

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/rpc"
 )
@@ -80,17 +81,21 @@ type Config struct {
 // is unset.
 type Lookup = lifecycle.Lookup
 
-// ErrHelp is returned when the arguments ask for help.
-var ErrHelp = errors.New("help requested")
-
 // ParseConfig reads the configuration: flag over environment over default. Its
-// errors are one line for a person, name the setting and never quote a secret.
+// errors are one line for a person, name the setting and never quote a secret;
+// command.ErrHelp and command.ErrVersion are what the arguments ask for instead.
 func ParseConfig(args []string, lookup Lookup) (Config, error) {
-	c := defaults()
-	given, err := flagValues(args)
+	given, err := Manual().Parse(args)
 	if err != nil {
 		return Config{}, err
 	}
+	return NewConfig(given, lookup)
+}
+
+// NewConfig is ParseConfig for flags that were read already; what it does not
+// know among them is not its business.
+func NewConfig(given command.Values, lookup Lookup) (Config, error) {
+	c := defaults()
 	raw := rawConfig{Config: &c}
 	for _, s := range settings {
 		value, set := given[s.flag()]

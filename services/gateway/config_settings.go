@@ -8,15 +8,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"telecodex.dev/services/internal/command"
 )
 
-// setting is one line of the table that variables, flags, errors and help are
-// made of.
+// setting is one line of the table that variables, flags, errors, help and
+// completion are made of.
 type setting struct {
 	name  string // as errors say it; CHANNEL_<NAME> and --<name> come from it
-	value string // what help calls the value; empty: the flag takes none
+	value string // what help calls the value, with its unit; empty: the flag takes none
+	unset string // what help calls the default; empty: none
 	help  string
 	apply func(r *rawConfig, value string) error
+	words []string // what the value can be, where that can be listed
 }
 
 func (s setting) variable() string { return "CHANNEL_" + strings.ToUpper(s.name) }
@@ -26,82 +30,43 @@ func (s setting) flag() string { return "--" + strings.ReplaceAll(s.name, "_", "
 // settings are numbers and booleans first: theirs are the errors that come
 // before all others.
 var settings = [...]setting{
-	{"codex_timeout_s", "SECONDS", "overall limit of a turn (1800)", duration(func(c *rawConfig) *time.Duration { return &c.TurnTimeout })},
-	{"notify_on_orchestrator_error", "BOOL", "tell the person when a turn failed (true)", boolean(func(c *rawConfig) *bool { return &c.NotifyOnError })},
-	{"codex_session_max", "N", "sessions kept in memory (128)", applySessionMax},
-	{"codex_session_idle_ttl_s", "SECONDS", "how long an idle session is kept there (900)", duration(func(c *rawConfig) *time.Duration { return &c.SessionIdleTTL })},
-	{"poll_interval_s", "SECONDS", "poll at this interval instead of long polls", applyPollInterval},
-	{"long_poll_s", "SECONDS", "how long a poll waits for updates, up to 50; 0: not at all (25)", applyLongPoll},
-	{"strict_cursor_state_io", "BOOL", "fail the cycle when the cursor file does (false)", boolean(func(c *rawConfig) *bool { return &c.StrictCursorState })},
-	{"live_mode", "BOOL", "insist on an allowlist (false)", boolean(func(c *rawConfig) *bool { return &c.LiveMode })},
-	{"once", "", "run one cycle, then exit", boolean(func(c *rawConfig) *bool { return &c.Once })},
-	{"send_rate", "N", "messages a second over all chats; 0: no pacing (25)", applySendRate},
-	{"insecure", "BOOL", "listen in plaintext beyond loopback (false)", boolean(func(c *rawConfig) *bool { return &c.Insecure })},
-	{"token", "TOKEN", "the bot token", text(func(c *rawConfig) *string { return &c.token })},
-	{"token_file", "PATH", "a file that holds it", text(func(c *rawConfig) *string { return &c.tokenFile })},
-	{"mode", "poll", "how updates are fetched", text(func(c *rawConfig) *string { return &c.Mode })},
-	{"ack_policy", "POLICY", "always or on-success (always)", text(func(c *rawConfig) *string { return &c.AckPolicy })},
-	{"orchestrator_mode", "MODE", "codex, or default: echo (codex)", text(func(c *rawConfig) *string { return &c.OrchestratorMode })},
-	{"allowed_chat_ids", "IDS", "comma-separated ids of the chats that may use the bot", text(func(c *rawConfig) *string { return &c.allowed })},
-	{"cursor_state_path", "PATH", "the cursor file; empty: none", text(func(c *rawConfig) *string { return &c.CursorStatePath })},
-	{"telegram_api_url", "URL", "base URL of the Bot API", text(func(c *rawConfig) *string { return &c.APIURL })},
-	{"orchestrator_addr", "TARGETS", "comma-separated gRPC targets of the workers", applyOrchestratorAddr},
-	{"store", "PATH", "the gateway's database (.channel_runtime/gateway.db)", text(func(c *rawConfig) *string { return &c.Store })},
-	{"codex_sandbox_mode", "MODE", "read-only, workspace-write or danger-full-access", text(func(c *rawConfig) *string { return &c.SandboxMode })},
-	{"codex_model", "MODEL", "the model Codex is asked for", text(func(c *rawConfig) *string { return &c.Model })},
-	{"working_dir", "PATH", "where Codex works, on the worker", text(func(c *rawConfig) *string { return &c.WorkingDir })},
-	{"listen_addr", "ADDR", "operator gRPC API; empty: none (127.0.0.1:7451)", text(func(c *rawConfig) *string { return &c.ListenAddr })},
-	{"metrics_addr", "ADDR", "metrics and health; empty: none (127.0.0.1:9451)", text(func(c *rawConfig) *string { return &c.MetricsAddr })},
-	{"heartbeat_url", "URL", "where failure events are posted; empty: nowhere", text(func(c *rawConfig) *string { return &c.HeartbeatURL })},
-	{"log_level", "LEVEL", "debug, info, warn or error (info)", text(func(c *rawConfig) *string { return &c.LogLevel })},
+	{"codex_timeout_s", "SECONDS", "1800", "overall limit of a turn", duration(func(c *rawConfig) *time.Duration { return &c.TurnTimeout }), nil},
+	{"notify_on_orchestrator_error", command.Bool, "true", "tell the person when a turn failed", boolean(func(c *rawConfig) *bool { return &c.NotifyOnError }), nil},
+	{"codex_session_max", "N", "128", "sessions kept in memory", applySessionMax, nil},
+	{"codex_session_idle_ttl_s", "SECONDS", "900", "how long an idle session is kept there", duration(func(c *rawConfig) *time.Duration { return &c.SessionIdleTTL }), nil},
+	{"poll_interval_s", "SECONDS", "2, between short polls", "poll at this interval instead of long polls", applyPollInterval, nil},
+	{"long_poll_s", "SECONDS", "25", "how long a poll waits for updates, up to 50; 0: not at all", applyLongPoll, nil},
+	{"strict_cursor_state_io", command.Bool, "false", "fail the cycle when the cursor file does", boolean(func(c *rawConfig) *bool { return &c.StrictCursorState }), nil},
+	{"live_mode", command.Bool, "false", "insist on an allowlist", boolean(func(c *rawConfig) *bool { return &c.LiveMode }), nil},
+	{"once", "", "false", "run one cycle, then exit", boolean(func(c *rawConfig) *bool { return &c.Once }), nil},
+	{"send_rate", "N", "25", "messages a second over all chats; 0: no pacing", applySendRate, nil},
+	{"insecure", command.Bool, "false", "listen in plaintext beyond loopback", boolean(func(c *rawConfig) *bool { return &c.Insecure }), nil},
+	{"token", "TOKEN", "", "the bot token; a variable or a file hides it better than a flag", text(func(c *rawConfig) *string { return &c.token }), nil},
+	{"token_file", command.Path, "", "a file that holds the bot token and nothing else", text(func(c *rawConfig) *string { return &c.tokenFile }), nil},
+	{"mode", "MODE", "poll", "how updates are fetched", text(func(c *rawConfig) *string { return &c.Mode }), []string{"poll"}},
+	{"ack_policy", "POLICY", "always", "whether an update counts as settled whatever became of it, or only on success", text(func(c *rawConfig) *string { return &c.AckPolicy }), []string{AckAlways, AckOnSuccess}},
+	{"orchestrator_mode", "MODE", "codex", "what answers: Codex, or by default an echo, which is the rollback mode", text(func(c *rawConfig) *string { return &c.OrchestratorMode }), []string{ModeCodex, ModeDefault}},
+	{"allowed_chat_ids", "IDS", "", "comma-separated ids of the chats that may use the bot", text(func(c *rawConfig) *string { return &c.allowed }), nil},
+	{"cursor_state_path", command.Path, ".channel_runtime/telegram_cursor_state.json", "the cursor file; empty: none", text(func(c *rawConfig) *string { return &c.CursorStatePath }), nil},
+	{"telegram_api_url", "URL", "https://api.telegram.org", "base URL of the Bot API", text(func(c *rawConfig) *string { return &c.APIURL }), nil},
+	{"orchestrator_addr", "TARGETS", "127.0.0.1:7450; in telecodex the worker in its own process", "comma-separated gRPC targets of the workers", applyOrchestratorAddr, nil},
+	{"store", command.Path, ".channel_runtime/gateway.db", "the gateway's database", text(func(c *rawConfig) *string { return &c.Store }), nil},
+	{"codex_sandbox_mode", "MODE", "the worker's", "the sandbox that turns ask for", text(func(c *rawConfig) *string { return &c.SandboxMode }), []string{"read-only", "workspace-write", "danger-full-access"}},
+	{"codex_model", "MODEL", "Codex's own", "the model that turns ask for", text(func(c *rawConfig) *string { return &c.Model }), nil},
+	{"working_dir", command.Dir, "one for each session", "where Codex works, on the worker; beneath one of its ORCHESTRATOR_WORKSPACE_ROOTS", text(func(c *rawConfig) *string { return &c.WorkingDir }), nil},
+	{"listen_addr", "ADDR", "127.0.0.1:7451", "operator gRPC API, host:port or unix://path; empty: none", text(func(c *rawConfig) *string { return &c.ListenAddr }), nil},
+	{"metrics_addr", "ADDR", "127.0.0.1:9451", "metrics and health; empty: none", text(func(c *rawConfig) *string { return &c.MetricsAddr }), nil},
+	{"heartbeat_url", "URL", "", "where failure events are posted; empty: nowhere", text(func(c *rawConfig) *string { return &c.HeartbeatURL }), nil},
+	{"log_level", "LEVEL", "info", "how much is logged, on standard error", text(func(c *rawConfig) *string { return &c.LogLevel }), []string{"debug", "info", "warn", "error"}},
 }
 
-// Usage lists the flags, one a line. Each has a variable of the same name:
-// --ack-policy is CHANNEL_ACK_POLICY.
-func Usage() string {
-	var b strings.Builder
-	for _, s := range settings {
-		fmt.Fprintf(&b, "  %-40s %s\n", strings.TrimSpace(s.flag()+" "+s.value), s.help)
+// Flags are the settings as a command's table has them.
+func Flags() []command.Flag {
+	flags := make([]command.Flag, len(settings))
+	for i, s := range settings {
+		flags[i] = command.Flag{Name: s.flag(), Variable: s.variable(), Value: s.value, Default: s.unset, Words: s.words, Help: s.help}
 	}
-	return b.String()
-}
-
-// flagValues reads "--name value", "--name=value" and "--once".
-func flagValues(args []string) (map[string]string, error) {
-	takesValue := map[string]bool{}
-	for _, s := range settings {
-		takesValue[s.flag()] = s.value != ""
-	}
-	given := map[string]string{}
-	for i := 0; i < len(args); i++ {
-		name, value, inline := strings.Cut(args[i], "=")
-		wants, known := takesValue[name]
-		switch {
-		case args[i] == "--help" || args[i] == "-h":
-			return nil, ErrHelp
-		case !known:
-			return nil, fmt.Errorf("unknown argument: %s", harmless(name))
-		case inline:
-		case !wants:
-			value = "true"
-		case i+1 == len(args) || strings.HasPrefix(args[i+1], "--"):
-			return nil, fmt.Errorf("missing value for %s", name)
-		default:
-			i++
-			value = args[i]
-		}
-		given[name] = value
-	}
-	return given, nil
-}
-
-// harmless keeps a word that may be a misplaced token out of an error.
-func harmless(word string) string {
-	if id, rest, ok := strings.Cut(word, ":"); ok && rest != "" && strings.Trim(id, "0123456789") == "" {
-		return "<redacted>"
-	}
-	quoted := strconv.QuoteToGraphic(word)
-	return quoted[1 : len(quoted)-1]
+	return flags
 }
 
 func text(field func(*rawConfig) *string) func(*rawConfig, string) error {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"telecodex.dev/services/internal/command"
 )
 
 const testToken = "1000000:AAHsecretsecretsecretsecretsecretse"
@@ -249,16 +251,35 @@ func TestAPrintedConfigDoesNotShowTheToken(t *testing.T) {
 	}
 }
 
-func TestHelpIsAskedForAndComplete(t *testing.T) {
-	for _, word := range []string{"-h", "--help"} {
-		if _, err := ParseConfig([]string{"--once", word}, with()); !errors.Is(err, ErrHelp) {
+func TestHelpAndVersionAreAskedFor(t *testing.T) {
+	for word, want := range map[string]error{"-h": command.ErrHelp, "--help": command.ErrHelp, "--version": command.ErrVersion} {
+		if _, err := ParseConfig([]string{"--once", word}, with()); !errors.Is(err, want) {
 			t.Errorf("%s: %v", word, err)
 		}
 	}
-	usage := Usage()
+}
+
+// The defaults that help shows are the ones that hold: what it says is read as if
+// it had been given.
+func TestDefaultsOfHelpAreTheDefaults(t *testing.T) {
+	want, err := ParseConfig(nil, with())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, s := range settings {
-		if !strings.Contains(usage, "  "+s.flag()+" ") || s.help == "" {
-			t.Errorf("%s is not explained", s.name)
+		switch s.name {
+		case "poll_interval_s", "orchestrator_addr", "codex_sandbox_mode", "codex_model", "working_dir": // explained, not quoted
+			continue
+		}
+		if s.unset == "" {
+			continue
+		}
+		got, err := ParseConfig([]string{s.flag() + "=" + s.unset}, with())
+		if err != nil {
+			t.Errorf("%s: %v", s.name, err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Token")); diff != "" {
+			t.Errorf("%s: %s", s.name, diff)
 		}
 	}
 }

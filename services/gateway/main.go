@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"go.uber.org/zap"
@@ -17,18 +16,14 @@ import (
 // report of a configuration that is refused; everything else goes to stderr.
 func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
 	config, err := ParseConfig(args, Lookup(env))
-	if errors.Is(err, ErrHelp) {
-		fmt.Fprint(stdout, "Usage: gateway [--flag value …]\n\nServes a Telegram bot. Every flag has a variable of the environment.\n\n", Usage())
-		return lifecycle.ExitOK
+	if text := Manual().Asked(err); text != "" {
+		return lifecycle.Print(stdout, text)
 	}
 	if err == nil {
 		config.Log, err = logging.New(stderr, config.LogLevel)
 	}
 	if err != nil {
-		if _, err := stdout.Write(InvalidConfig(err)); err != nil {
-			return lifecycle.ExitFailed
-		}
-		return lifecycle.ExitUsage
+		return Refuse(stdout, err)
 	}
 	config.Stdout = stdout
 	err = Run(ctx, config)
@@ -36,6 +31,15 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 		config.Log.Error("the gateway stopped", zap.Error(err))
 	}
 	return lifecycle.Status(ctx, err)
+}
+
+// Refuse prints the report of a command line or configuration that is refused, and
+// returns the exit status.
+func Refuse(stdout io.Writer, problem error) int {
+	if _, err := stdout.Write(InvalidConfig(problem)); err != nil {
+		return lifecycle.ExitFailed
+	}
+	return lifecycle.ExitUsage
 }
 
 // fatal says that the store was lost to another gateway.

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/orchestrator/internal/codex"
 )
@@ -53,9 +54,11 @@ type Config struct {
 // setting is one thing that a flag or a variable of the environment sets.
 type setting struct {
 	env      string // the flag is named alike, see flag
+	value    string // what help calls the value, with its unit
 	fallback string
 	help     string
 	set      func(*Config, string) error
+	words    []string // what the value can be, where that can be listed
 }
 
 const envPrefix = "ORCHESTRATOR_"
@@ -67,28 +70,37 @@ func (s setting) flag() string {
 
 func settings(lookup func(string) (string, bool)) []setting {
 	return []setting{
-		{"ORCHESTRATOR_LISTEN_ADDR", "127.0.0.1:7450", "gRPC address, host:port or unix://path", text(func(c *Config) *string { return &c.ListenAddr })},
-		{"ORCHESTRATOR_INSECURE", "false", "allow addresses that other machines reach, unencrypted", setInsecure},
-		{"ORCHESTRATOR_METRICS_ADDR", "127.0.0.1:9450", "address of /metrics, /healthz and /readyz; empty or off: none", setMetrics},
-		{"ORCHESTRATOR_CODEX_BIN", "codex", "path or name of the Codex CLI", required(func(c *Config) *string { return &c.CodexBin })},
-		{"ORCHESTRATOR_CODEX_HOME", "", "CODEX_HOME of Codex; empty: Codex's own", text(func(c *Config) *string { return &c.CodexHome })},
-		{"ORCHESTRATOR_CODEX_ENV", "", "environment of Codex: NAME (the worker's value) or NAME=value, comma-separated", setCodexEnv(lookup)},
-		{"ORCHESTRATOR_STATE_DIR", ".orchestrator", "journal, worker id, workspaces", required(func(c *Config) *string { return &c.StateDir })},
-		{"ORCHESTRATOR_WORKSPACE_DIR", "", "one directory per session beneath it; empty: workspaces in the state directory", text(func(c *Config) *string { return &c.WorkspaceDir })},
-		{"ORCHESTRATOR_WORKSPACE_ROOTS", "", "directories beneath which a request may choose its working directory, comma-separated", words(func(c *Config) *[]string { return &c.WorkspaceRoots })},
-		{"ORCHESTRATOR_ALLOWED_SANDBOXES", "read-only,workspace-write", "sandbox modes a request may ask for, comma-separated", setSandboxes},
-		{"ORCHESTRATOR_IDLE_TIMEOUT_S", "600", "seconds without an event after which a turn is stopped", seconds(func(c *Config) *time.Duration { return &c.IdleTimeout }, false)},
-		{"ORCHESTRATOR_TURN_TIMEOUT_S", "1800", "seconds a turn may take when its request does not say", seconds(func(c *Config) *time.Duration { return &c.TurnTimeout }, false)},
-		{"ORCHESTRATOR_DRAIN_S", "30", "seconds that running turns get when the worker is asked to stop", seconds(func(c *Config) *time.Duration { return &c.Drain }, true)},
-		{"ORCHESTRATOR_MAX_TURNS", "16", "turns that may run at once", setMaxTurns},
-		{"ORCHESTRATOR_LOG_LEVEL", "info", "debug, info, warn or error", setLogLevel},
+		{"ORCHESTRATOR_LISTEN_ADDR", "ADDR", "127.0.0.1:7450", "gRPC address, host:port or unix://path", text(func(c *Config) *string { return &c.ListenAddr }), nil},
+		{"ORCHESTRATOR_INSECURE", command.Bool, "false", "allow addresses that other machines reach, unencrypted", setInsecure, nil},
+		{"ORCHESTRATOR_METRICS_ADDR", "ADDR", "127.0.0.1:9450", "address of /metrics, /healthz and /readyz; off: none", setMetrics, nil},
+		{"ORCHESTRATOR_CODEX_BIN", command.Path, "codex", "path or name of the Codex CLI", required(func(c *Config) *string { return &c.CodexBin }), nil},
+		{"ORCHESTRATOR_CODEX_HOME", command.Dir, "", "CODEX_HOME of Codex; empty: Codex's own", text(func(c *Config) *string { return &c.CodexHome }), nil},
+		{"ORCHESTRATOR_CODEX_ENV", "LIST", "", "environment of Codex: NAME (the worker's value) or NAME=value, comma-separated", setCodexEnv(lookup), nil},
+		{"ORCHESTRATOR_STATE_DIR", command.Dir, ".orchestrator", "journal, worker id, workspaces", required(func(c *Config) *string { return &c.StateDir }), nil},
+		{"ORCHESTRATOR_WORKSPACE_DIR", command.Dir, "", "one directory per session beneath it; empty: workspaces in the state directory", text(func(c *Config) *string { return &c.WorkspaceDir }), nil},
+		{"ORCHESTRATOR_WORKSPACE_ROOTS", "DIRS", "", "directories beneath which a request may choose its working directory, comma-separated", words(func(c *Config) *[]string { return &c.WorkspaceRoots }), nil},
+		{"ORCHESTRATOR_ALLOWED_SANDBOXES", "MODES", "read-only,workspace-write", "sandbox modes a request may ask for, comma-separated", setSandboxes, nil},
+		{"ORCHESTRATOR_IDLE_TIMEOUT_S", "SECONDS", "600", "seconds without an event after which a turn is stopped", seconds(func(c *Config) *time.Duration { return &c.IdleTimeout }, false), nil},
+		{"ORCHESTRATOR_TURN_TIMEOUT_S", "SECONDS", "1800", "seconds a turn may take when its request does not say", seconds(func(c *Config) *time.Duration { return &c.TurnTimeout }, false), nil},
+		{"ORCHESTRATOR_DRAIN_S", "SECONDS", "30", "seconds that running turns get when the worker is asked to stop", seconds(func(c *Config) *time.Duration { return &c.Drain }, true), nil},
+		{"ORCHESTRATOR_MAX_TURNS", "N", "16", "turns that may run at once", setMaxTurns, nil},
+		{"ORCHESTRATOR_LOG_LEVEL", "LEVEL", "info", "how much is logged, on standard error", setLogLevel, logLevels()},
 	}
 }
 
+// Flags are the settings as a command's table has them.
+func Flags() (flags []command.Flag) {
+	for _, s := range settings(nil) {
+		flags = append(flags, command.Flag{Name: s.flag(), Variable: s.env, Value: s.value, Default: s.fallback, Words: s.words, Help: s.help})
+	}
+	return flags
+}
+
 // ConfigFrom reads the settings: flag over environment over default. The error
-// names the setting, in one line.
+// names the setting, in one line; command.ErrHelp and command.ErrVersion are what
+// the arguments ask for instead.
 func ConfigFrom(args []string, getenv func(string) string) (Config, error) {
-	flags, err := parseFlags(args)
+	flags, err := Manual().Parse(args)
 	if err != nil {
 		return Config{}, err
 	}
@@ -118,29 +130,6 @@ func ConfigFrom(args []string, getenv func(string) string) (Config, error) {
 		}
 	}
 	return c, nil
-}
-
-// parseFlags reads "--name value" and "--name=value".
-func parseFlags(args []string) (map[string]string, error) {
-	known := map[string]bool{}
-	for _, s := range settings(nil) {
-		known[s.flag()] = true
-	}
-	flags := map[string]string{}
-	for len(args) > 0 {
-		name, value, joined := strings.Cut(args[0], "=")
-		if args = args[1:]; !known[name] {
-			return nil, fmt.Errorf("unknown argument: %s", name)
-		}
-		if !joined {
-			if len(args) == 0 {
-				return nil, fmt.Errorf("missing value for %s", name)
-			}
-			value, args = args[0], args[1:]
-		}
-		flags[name] = value
-	}
-	return flags, nil
 }
 
 // codexHome is where Codex itself would look.
@@ -256,9 +245,11 @@ func setMaxTurns(c *Config, value string) error {
 }
 
 func setLogLevel(c *Config, value string) error {
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, value) {
+	if !slices.Contains(logLevels(), value) {
 		return errors.New("must be debug, info, warn or error")
 	}
 	c.LogLevel = value
 	return nil
 }
+
+func logLevels() []string { return []string{"debug", "info", "warn", "error"} }

@@ -89,7 +89,7 @@ func TestProgramReportsABadConfiguration(t *testing.T) {
 func TestProgramExplainsItself(t *testing.T) {
 	var stdout bytes.Buffer
 	status := orchestrator.Main(context.Background(), []string{"--help"}, func(string) (string, bool) { return "", false }, &stdout, &stdout)
-	if status != 0 || !strings.Contains(stdout.String(), "--listen-addr, ORCHESTRATOR_LISTEN_ADDR") {
+	if status != 0 || !strings.Contains(stdout.String(), "[variable ORCHESTRATOR_LISTEN_ADDR; default 127.0.0.1:7450]") {
 		t.Errorf("status %d, %q", status, stdout.String())
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"go.uber.org/zap"
 
@@ -18,11 +17,10 @@ import (
 // Main is the program of cmd/orchestrator. It logs to stderr; stdout carries only
 // the report of a configuration that is refused.
 func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
-	if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
-		usage(stdout)
-		return lifecycle.ExitOK
-	}
 	config, err := ConfigFrom(args, env.Getenv)
+	if text := Manual().Asked(err); text != "" {
+		return lifecycle.Print(stdout, text)
+	}
 	if err != nil {
 		return refuse(stdout, err)
 	}
@@ -48,16 +46,6 @@ func refuse(stdout io.Writer, problem error) int {
 		return lifecycle.ExitFailed
 	}
 	return lifecycle.ExitUsage
-}
-
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "Usage: orchestrator [--flag value …]\n\nRuns Codex for gateways. Every flag has a variable of the environment.")
-	for _, s := range settings(nil) {
-		fmt.Fprintf(w, "\n  %s, %s\n      %s\n", s.flag(), s.env, s.help)
-		if s.fallback != "" {
-			fmt.Fprintf(w, "      default: %s\n", s.fallback)
-		}
-	}
 }
 
 // Contain turns the process into the one that contains a child of a worker, when

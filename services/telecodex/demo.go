@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"telecodex.dev/services/gateway"
+	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
 	"telecodex.dev/services/internal/telegramsim"
@@ -28,22 +28,11 @@ const demoChat = 1000
 // demo runs both services against a Telegram simulator in this process, with
 // its state in a temporary directory. At a terminal a person types; elsewhere one
 // message makes the round trip.
-func demo(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("telecodex demo", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	message := flags.String("message", "", "send this one message, show the round trip and exit")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return lifecycle.ExitOK
-	} else if err != nil {
-		return lifecycle.ExitUsage
-	}
-	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "demo: unknown argument: %s\n", flags.Arg(0))
-		return lifecycle.ExitUsage
-	}
-	interactive := *message == "" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
-	if *message == "" {
-		*message = "Hello from the demonstration."
+func demo(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout, stderr io.Writer) int {
+	message := given["--message"]
+	interactive := message == "" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	if message == "" {
+		message = "Hello from the demonstration."
 	}
 	stage, err := setUp(ctx, env, stdout, stderr)
 	if err == nil {
@@ -51,7 +40,7 @@ func demo(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 			if interactive {
 				return stage.converse(ctx, os.Stdin)
 			}
-			return stage.roundTrip(ctx, *message)
+			return stage.roundTrip(ctx, message)
 		})
 		err = errors.Join(err, stage.tearDown())
 	}

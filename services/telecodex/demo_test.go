@@ -91,28 +91,3 @@ func TestDemoEndsWhenInterrupted(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 }
-
-func TestCommandLine(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		args   []string
-		status int
-		stdout string
-	}{
-		{"help", []string{"--help"}, 0, "Usage: telecodex"},
-		{"help as a word", []string{"help"}, 0, "CHANNEL_ACK_POLICY"},
-		{"help of run", []string{"run", "--help"}, 0, "--allowed-chat-ids"},
-		{"no such command", []string{"fly"}, 2, ""},
-		{"no token", []string{"--once"}, 2, `{"status":"failed","reason":"invalid-config","error":"token must be a non-empty string"}`},
-		{"no such flag", []string{"run", "--frobnicate"}, 2, `unknown argument: --frobnicate`},
-		{"words after demo", []string{"demo", "now"}, 2, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var out, log bytes.Buffer
-			status := Main(t.Context(), tt.args, func(string) (string, bool) { return "", false }, &out, &log)
-			if status != tt.status || !strings.Contains(out.String(), tt.stdout) {
-				t.Errorf("status %d, stdout %q", status, out.String())
-			}
-		})
-	}
-}

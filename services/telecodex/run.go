@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"telecodex.dev/services/gateway"
+	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
 	"telecodex.dev/services/orchestrator"
@@ -18,21 +19,14 @@ import (
 
 // run is the bot: flags and CHANNEL_* configure the gateway, ORCHESTRATOR_* the
 // worker. A gateway that names other workers gets none of its own.
-func run(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
-	gatewayConfig, err := gateway.ParseConfig(args, gateway.Lookup(env))
-	if errors.Is(err, gateway.ErrHelp) {
-		usage(stdout)
-		return lifecycle.ExitOK
-	}
+func run(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout, stderr io.Writer) int {
+	gatewayConfig, err := gateway.NewConfig(given, env)
 	workerConfig, workerErr := orchestrator.ConfigFrom(nil, env.Getenv)
 	if err == nil {
 		err = workerErr
 	}
 	if err != nil {
-		if _, err := stdout.Write(gateway.InvalidConfig(err)); err != nil {
-			return lifecycle.ExitFailed
-		}
-		return lifecycle.ExitUsage
+		return gateway.Refuse(stdout, err)
 	}
 	log, err := logging.New(stderr, gatewayConfig.LogLevel)
 	if err != nil {

@@ -5,7 +5,6 @@ package telecodex
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,51 +12,54 @@ import (
 
 	"telecodex.dev/services/gateway"
 	"telecodex.dev/services/internal/codexsim"
+	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
 )
-
-// command is one of the program's subcommands.
-type command struct {
-	name, help string
-	run        lifecycle.Program
-}
-
-func commands() []command {
-	return []command{
-		{"run", "run the bot (this is what happens without a command)", run},
-		{"demo", "try it without a bot: a Telegram simulator and a prompt", demo},
-	}
-}
 
 // Main is the program of cmd/telecodex. Exit statuses: 0; 1 when a cycle of
 // --once failed or the program did; 2 for an invalid command line or
 // configuration; 130 when it was interrupted.
 func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !isHelp(args[0]) {
-		return run(ctx, args, env, stdout, stderr)
-	}
-	if isHelp(args[0]) || args[0] == "help" {
-		usage(stdout)
-		return lifecycle.ExitOK
+	program := manual()
+	word := program.Otherwise
+	switch {
+	case len(args) > 0 && (args[0] == "help" || args[0] == "--help" || args[0] == "-h"):
+		return help(args[1:], stdout)
+	case len(args) > 0 && args[0] == "--version":
+		return lifecycle.Print(stdout, program.Asked(command.ErrVersion))
+	case len(args) > 0 && !strings.HasPrefix(args[0], "-"):
+		word, args = args[0], args[1:]
 	}
 	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(ctx, args[1:], env, stdout, stderr)
+		if c.word != word {
+			continue
 		}
+		given, err := c.page.Parse(args)
+		if text := c.page.Asked(err); text != "" {
+			return lifecycle.Print(stdout, text)
+		}
+		if err != nil {
+			return gateway.Refuse(stdout, err)
+		}
+		return c.run(ctx, given, env, stdout, stderr)
 	}
-	fmt.Fprintf(stderr, "telecodex: there is no command %q; `telecodex --help` lists them\n", args[0])
-	return lifecycle.ExitUsage
+	return gateway.Refuse(stdout, command.Unknown(word))
 }
 
-func isHelp(word string) bool { return word == "--help" || word == "-h" }
-
-func usage(w io.Writer) {
-	fmt.Fprint(w, "Usage: telecodex [command] [flags]\n\nRuns Codex from Telegram: gateway and orchestrator in one process.\n\nCommands:\n")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-6s %s\n", c.name, c.help)
+// help shows the page of the program, or of one of its commands.
+func help(args []string, stdout io.Writer) int {
+	program := manual()
+	switch {
+	case len(args) == 0:
+		return lifecycle.Print(stdout, program.Page())
+	case len(args) > 1:
+		return gateway.Refuse(stdout, command.Unknown(args[1]))
 	}
-	fmt.Fprint(w, "\nFlags of run; --ack-policy is also the variable CHANNEL_ACK_POLICY, and so on:\n", gateway.Usage(),
-		"\nThe worker is set up by the variables that `orchestrator --help` lists.\n")
+	page, known := program.Find(args[0])
+	if !known {
+		return gateway.Refuse(stdout, command.Unknown(args[0]))
+	}
+	return lifecycle.Print(stdout, page.Page())
 }
 
 // scriptedName is the name under which this program plays the scripted Codex of

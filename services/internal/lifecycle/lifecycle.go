@@ -51,6 +51,14 @@ func Main(program Program) {
 	os.Exit(program(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
 }
 
+// Print prints what a program was asked for and returns its exit status.
+func Print(stdout io.Writer, text string) int {
+	if _, err := io.WriteString(stdout, text); err != nil {
+		return ExitFailed
+	}
+	return ExitOK
+}
+
 // Stopped is the cause of a context that a signal ended.
 type Stopped struct{ Signal os.Signal }
 

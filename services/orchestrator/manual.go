@@ -1,0 +1,37 @@
+package orchestrator
+
+import "telecodex.dev/services/internal/command"
+
+// Manual describes the program of cmd/orchestrator.
+func Manual() command.Command {
+	return command.Command{
+		Name:     "orchestrator",
+		Summary:  "run Codex for gateways",
+		Synopsis: []string{"orchestrator [--flag value …]"},
+		Description: "A worker: runs Codex as a child process for each turn, makes each line of its output a typed event, " +
+			"journals it, and streams it over gRPC. Any number of workers may serve a gateway; each owns its own disk. The " +
+			"log goes to standard error.\n\n" +
+			"A flag outweighs its variable, and that the default; a variable that is empty means the default.",
+		Flags: Flags(),
+		Statuses: []command.Entry{
+			{Name: "0", Text: "It was stopped; what ran had ORCHESTRATOR_DRAIN_S to end."},
+			{Name: "1", Text: "It could not serve; the log says why."},
+			{Name: "2", Text: `The configuration is invalid: {"status":"failed","reason":"invalid-config","error":"…"} on standard output says why.`},
+		},
+		Files: Files(),
+		Examples: []command.Entry{
+			{Name: "orchestrator", Text: "Serve the gateways of this machine with the codex of the PATH."},
+			{Name: "orchestrator --allowed-sandboxes read-only --max-turns 4", Text: "Let Codex look, not touch, four turns at a time."},
+		},
+	}
+}
+
+// Files are what a worker leaves behind, at their defaults.
+func Files() []command.Entry {
+	return []command.Entry{
+		{Name: ".orchestrator/private/", Text: "The journal of turns (SQLite), the worker's id and its lock; hidden from Codex."},
+		{Name: ".orchestrator/workspaces/", Text: "Where Codex works, one directory for each session."},
+		{Name: ".orchestrator/home/", Text: "Codex's HOME."},
+		{Name: "$CODEX_HOME, else ~/.codex/", Text: "Codex's own: its login, its configuration and the threads that can be resumed."},
+	}
+}

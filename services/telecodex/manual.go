@@ -1,0 +1,129 @@
+package telecodex
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"telecodex.dev/services/gateway"
+	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/orchestrator"
+)
+
+// subcommand is one of the program's commands: what its page says, and what it
+// does with the flags it was given.
+type subcommand struct {
+	word string
+	page command.Command
+	run  func(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout, stderr io.Writer) int
+}
+
+// commands are the program's. A new one is a line here, and its page below.
+func commands() []subcommand {
+	return []subcommand{
+		{"run", runPage(), run},
+		{"demo", demoPage(), demo},
+		{"completion", completionPage(), completion},
+	}
+}
+
+// manual describes the program.
+func manual() command.Command {
+	m := command.Command{
+		Name:     "telecodex",
+		Summary:  "run the Codex coding agent from Telegram",
+		Synopsis: []string{"telecodex [command] [--flag value …]", "telecodex help [command]"},
+		Description: "Gateway and orchestrator in one process, for one machine; and the operator's commands. Without a command it " +
+			"is run, and takes its flags.\n\n" +
+			"Codex runs under the same user as the gateway. Where that matters, run gateway and orchestrator as two programs, " +
+			"under two users.",
+		Otherwise: "run",
+		Statuses:  gateway.Statuses(),
+		Files:     slices.Concat(gateway.Files(), orchestrator.Files()),
+		Examples: []command.Entry{
+			{Name: "telecodex demo", Text: "Try it without a bot."},
+			{Name: "CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 telecodex", Text: "Serve one chat."},
+		},
+	}
+	for _, c := range commands() {
+		m.Commands = append(m.Commands, c.page)
+	}
+	return m
+}
+
+// workerVariables are the settings of the worker in this process, which have no
+// flags here.
+func workerVariables() (flags []command.Flag) {
+	for _, f := range orchestrator.Flags() {
+		switch f.Variable {
+		case "ORCHESTRATOR_LISTEN_ADDR", "ORCHESTRATOR_LOG_LEVEL": // in memory; the gateway's
+		default:
+			f.Name = ""
+			flags = append(flags, f)
+		}
+	}
+	return flags
+}
+
+func runPage() command.Command {
+	return command.Command{
+		Name:     "telecodex run",
+		Summary:  "run the bot (this is what happens without a command)",
+		Synopsis: []string{"telecodex [run] [--flag value …]"},
+		Description: "Serves a Telegram bot, with Codex on this machine. With CHANNEL_ORCHESTRATOR_ADDR it uses those workers and has " +
+			"none of its own. Standard output carries one report of a cycle a line, as JSON; the log goes to standard error.\n\n" +
+			"A flag outweighs its variable, and that the default. Booleans are words of their own: --live-mode true.",
+		Flags:     gateway.Flags(),
+		Variables: workerVariables(),
+		Statuses:  gateway.Statuses(),
+		Files:     slices.Concat(gateway.Files(), orchestrator.Files()),
+		Examples: []command.Entry{
+			{Name: "CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 telecodex run", Text: "Serve one chat."},
+			{Name: "telecodex run --once", Text: "One cycle: poll, answer, report, exit."},
+		},
+	}
+}
+
+func demoPage() command.Command {
+	return command.Command{
+		Name:     "telecodex demo",
+		Summary:  "try it without a bot: a Telegram simulator and a prompt",
+		Synopsis: []string{"telecodex demo [--message TEXT]"},
+		Description: "Starts a Telegram simulator and both services in a temporary directory. At a terminal you talk to the bot; elsewhere " +
+			"one message makes the round trip. Codex is yours where it is installed and logged in, else a scripted one; it says " +
+			"which.",
+		Flags:    []command.Flag{{Name: "--message", Value: "TEXT", Help: "send this one message, show the round trip and exit"}},
+		Statuses: []command.Entry{{Name: "0", Text: "The answers came."}, {Name: "1", Text: "Something failed; standard error says what."}, usageStatus(), interruptedStatus()},
+		Examples: []command.Entry{{Name: `telecodex demo --message "What is 6 times 7?"`, Text: "One round trip."}},
+	}
+}
+
+func completionPage() command.Command {
+	return command.Command{
+		Name:        "telecodex completion",
+		Summary:     "print a completion script for a shell",
+		Synopsis:    []string{"telecodex completion bash|zsh|fish"},
+		Description: "Prints a script that lets the shell complete the command lines of telecodex, gateway and orchestrator.",
+		Argument:    command.Argument{Name: "SHELL", Words: command.Shells()},
+		Statuses:    []command.Entry{{Name: "0", Text: "It was printed."}, usageStatus()},
+		Examples: []command.Entry{
+			{Name: "source <(telecodex completion bash)", Text: "For this bash; in ~/.bashrc, for all."},
+			{Name: "source <(telecodex completion zsh)", Text: "The same for zsh, after compinit."},
+			{Name: "telecodex completion fish | source", Text: "The same for fish."},
+		},
+	}
+}
+
+func usageStatus() command.Entry {
+	return command.Entry{Name: "2", Text: "The command line or configuration is invalid; one line of JSON on standard output says why."}
+}
+
+func interruptedStatus() command.Entry {
+	return command.Entry{Name: "130", Text: "It was interrupted (Ctrl+C)."}
+}
+
+// completion prints what a shell has to know of the programs.
+func completion(_ context.Context, given command.Values, _ lifecycle.Lookup, stdout, _ io.Writer) int {
+	return lifecycle.Print(stdout, command.Completion(given["SHELL"], []command.Command{manual(), gateway.Manual(), orchestrator.Manual()}))
+}
