@@ -4,6 +4,7 @@
 package cycle
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -25,6 +26,9 @@ type Options struct {
 	// own: only the report it is called for waits for it. nil: there is no
 	// receiver.
 	Heartbeat func(*telemetryv1.CycleReport) (failures int)
+	// OnSuccess counts an update that is left as not acknowledged. Otherwise every
+	// update is acknowledged, whatever happened to it.
+	OnSuccess bool
 }
 
 // Progress is how far a cycle is.
@@ -48,6 +52,7 @@ type Tracker struct {
 	open     []*Cycle
 	updates  map[store.Key]*Cycle // those of open cycles that are not settled
 	homeless []Detail             // for the next cycle
+	retries  int                  // for the next cycle
 	// early are results of updates that are not known to any cycle while a batch
 	// is on its way: a lane may take up an update as soon as it is committed.
 	early    map[store.Key]*early
@@ -81,7 +86,10 @@ type Cycle struct {
 }
 
 // update is what a cycle keeps of an update while it waits for it.
-type update struct{ chatID int64 }
+type update struct {
+	chatID    int64
+	sessionID string
+}
 
 // Begin opens a cycle that started at a time.
 func (t *Tracker) Begin(started time.Time) *Cycle {
@@ -96,6 +104,7 @@ func (t *Tracker) Begin(started time.Time) *Cycle {
 	for _, d := range t.homeless {
 		c.add(d)
 	}
+	c.retries, t.retries = t.retries, 0
 	t.homeless = nil
 	t.progress(c, nil, false)
 	return c
@@ -133,7 +142,7 @@ func (c *Cycle) Fetched(b Batch) {
 			fmt.Sprintf("stale update below committed floor %d", b.Floor), u.UpdateID, u.ChatID)
 	}
 	for _, u := range b.Handed {
-		c.waiting[u.Key] = update{u.ChatID}
+		c.waiting[u.Key] = update{u.ChatID, u.SessionID}
 		t.updates[u.Key] = c
 	}
 	t.progress(c, nil, false)
@@ -178,12 +187,13 @@ func (c *Cycle) Add(d Detail) {
 // Result is what became of an update.
 type Result struct {
 	Sent bool // its answer was sent
-	// Left says that the update stays stored: its turn could not start, or its
-	// answer not be sent.
+	// Left says that its turn could not start, or that its answer was not sent.
 	Left bool
 	// Code and Message say what went wrong; empty: nothing did.
 	Code    string
 	Message string
+	// Operation takes the place of the code's own; empty: that one.
+	Operation string
 	// SendTime is how long its sends took, all together.
 	SendTime time.Duration
 }
@@ -240,7 +250,7 @@ func (t *Tracker) Settled(key store.Key, sessionID string, r Result) {
 
 // settle counts the result of an update of an open cycle.
 func (t *Tracker) settle(c *Cycle, key store.Key, sessionID string, r Result) {
-	chatID := c.waiting[key].chatID
+	u := c.waiting[key]
 	delete(t.updates, key)
 	delete(c.waiting, key)
 	c.settled++
@@ -248,13 +258,13 @@ func (t *Tracker) settle(c *Cycle, key store.Key, sessionID string, r Result) {
 	if r.Sent {
 		c.sent++
 	}
-	if r.Left {
+	if r.Left && t.options.OnSuccess {
 		c.ackSkipped++
 	} else {
 		c.acked++
 	}
 	if r.Code != "" {
-		c.add(about(key, chatID, sessionID, r))
+		c.add(about(key, u.chatID, cmp.Or(sessionID, u.sessionID), r))
 	}
 	t.progress(c, nil, false)
 }
@@ -270,7 +280,7 @@ func (t *Tracker) fetching() *Cycle {
 // about is the detail of an update's result. What the orchestrator says names
 // the session alone; what the gateway itself met names the chat too.
 func about(key store.Key, chatID int64, sessionID string, r Result) Detail {
-	d := Detail{Code: r.Code, Message: r.Message, UpdateID: key.UpdateID, SessionID: sessionID}
+	d := Detail{Code: r.Code, Message: r.Message, Operation: r.Operation, UpdateID: key.UpdateID, SessionID: sessionID}
 	if kindOf(r.Code).layer == "service" {
 		d.ChatID = chatID
 	}
@@ -302,12 +312,15 @@ func (t *Tracker) Diagnostic(key store.Key, d Detail) {
 	t.homeless = append(t.homeless, d)
 }
 
-// FetchRetried counts a getUpdates that was made again.
+// FetchRetried counts a getUpdates that was made again, or a call that comes
+// before the first of them.
 func (t *Tracker) FetchRetried() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c := t.fetching(); c != nil {
 		c.retries++
+	} else {
+		t.retries++
 	}
 }
 

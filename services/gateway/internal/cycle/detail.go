@@ -44,6 +44,10 @@ type kind struct {
 	retryable                          bool
 }
 
+// HandleMessage is the operation of a ProcessingException that did not come from
+// sending.
+const HandleMessage = "handle_message"
+
 // kindOf is the table of codes. A code it does not know is one of the
 // orchestrator's, since those are the ones that come from elsewhere.
 func kindOf(code string) kind {
@@ -58,7 +62,7 @@ func kindOf(code string) kind {
 	case AckFailed:
 		return kind{once, categoryError, "service", "ack_update", true}
 	case CodexTimeout, CodexExecFailed:
-		return kind{orchestrator, categoryError, "orchestrator", "handle_message", true}
+		return kind{orchestrator, categoryError, "orchestrator", HandleMessage, true}
 	case AllowlistDrop:
 		return kind{orchestrator, categoryDrop, "gate", "allowlist_check", false}
 	case StaleDrop:
@@ -76,7 +80,7 @@ func kindOf(code string) kind {
 	case LoopCycleFailed:
 		return kind{wrapper, categoryError, wrapper, "run_loop", true}
 	}
-	return kind{orchestrator, categoryError, "orchestrator", "handle_message", false}
+	return kind{orchestrator, categoryError, "orchestrator", HandleMessage, false}
 }
 
 // Detail is one thing that went wrong or was refused, before it is rendered.
@@ -88,8 +92,6 @@ type Detail struct {
 	SessionID string
 	// Operation takes the place of the code's own; empty: that one.
 	Operation string
-	// Permanent says that trying again cannot help, whatever the code says.
-	Permanent bool
 }
 
 // render completes a detail by the table of codes and gives it its id.
@@ -101,7 +103,7 @@ func (d Detail) render() *diagnosticsv1.ErrorDetail {
 	r := &diagnosticsv1.ErrorDetail{
 		Code:      d.Code,
 		Message:   tidy(d.Message),
-		Retryable: k.retryable && !d.Permanent,
+		Retryable: k.retryable,
 		Context: &diagnosticsv1.ErrorContext{UpdateId: decimal(d.UpdateID), ChatId: decimal(d.ChatID), SessionId: d.SessionID,
 			Layer: k.layer, Operation: k.operation},
 		Source:   k.source,

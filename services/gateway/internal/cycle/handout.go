@@ -3,6 +3,7 @@ package cycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -32,13 +33,15 @@ func (t *Tracker) Wait(ctx context.Context) error {
 func (t *Tracker) Flush() { t.posting.Wait() }
 
 // Leave ends the wait for all updates that nothing more is done for in this
-// process; they stay stored.
+// process; they stay stored. Nobody has said why, so that the report says at least
+// that it is so.
 func (t *Tracker) Leave() {
 	t.mu.Lock()
 	keys := slices.Collect(maps.Keys(t.updates))
 	t.mu.Unlock()
 	for _, key := range keys {
-		t.Settled(key, "", Result{Left: true})
+		t.Settled(key, "", Result{Left: true, Code: ProcessingException, Operation: HandleMessage,
+			Message: fmt.Sprintf("update %d: Unhandled: it was not worked off in this cycle and stays stored", key.UpdateID)})
 	}
 }
 

@@ -200,7 +200,7 @@ func (c *chat) dead(ctx context.Context, o store.Outgoing, cause error) (bool, e
 		return false, err
 	}
 	c.Reports.Diagnostic(o.Key, cycle.Detail{Code: cycle.ProcessingException, Message: processingError(o.Key, cause),
-		UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o), Permanent: true})
+		UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o)})
 	c.settle(o, r)
 	return true, nil
 }

@@ -278,7 +278,7 @@ func TestARefusedMessageIsDeadOnceAndTheNextGoesOn(t *testing.T) {
 	}
 	r := w.reported(1)
 	d := r.GetErrorDetails()
-	if len(d) != 1 || d[0].GetCode() != cycle.ProcessingException || d[0].GetContext().GetOperation() != "send_message" || d[0].GetRetryable() || r.GetSentCount() != 0 {
+	if len(d) != 1 || d[0].GetCode() != cycle.ProcessingException || d[0].GetContext().GetOperation() != "send_message" || !d[0].GetRetryable() || r.GetSentCount() != 0 {
 		t.Errorf("report = %v", r)
 	}
 }
