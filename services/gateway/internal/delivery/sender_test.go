@@ -68,7 +68,7 @@ func newWorld(t *testing.T) *world {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.reports = append(w.reports, r)
-		}, cycle.Options{})}
+		}, cycle.Options{OnSuccess: true})}
 	return w
 }
 
