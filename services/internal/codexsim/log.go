@@ -21,6 +21,7 @@ type LogEntry struct {
 	Thread       string `json:"thread"`        // UUID
 	PromptSHA256 string `json:"prompt_sha256"` // hexadecimal
 	Scenario     string `json:"scenario"`
+	Dir          string `json:"dir"` // working directory
 	UnixNano     int64  `json:"unix_nano"`
 	Status       int    `json:"status"` // exit status, of an end
 }
@@ -60,12 +61,17 @@ type runLog struct {
 }
 
 func openLog(t *turn) (*runLog, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
 	l := &runLog{path: t.getenv("FAKE_CODEX_LOG"), entry: LogEntry{
 		Run:          newUUID(time.Now()),
 		PID:          os.Getpid(),
 		Thread:       t.thread.id,
 		PromptSHA256: PromptDigest(t.prompt),
 		Scenario:     t.scenario.name,
+		Dir:          dir,
 	}}
 	return l, l.write("start")
 }

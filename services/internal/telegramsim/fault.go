@@ -21,6 +21,9 @@ type Fault struct {
 	Count int `json:"count"`
 	// DelayMS is how long the call waits first, in milliseconds.
 	DelayMS int `json:"delay_ms"`
+	// Replay is how many updates that were confirmed a poll brings again, before
+	// those that wait.
+	Replay int `json:"replay"`
 	// Execute carries the call out before it fails: the bot cannot know.
 	Execute bool `json:"execute"`
 

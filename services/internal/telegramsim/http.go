@@ -78,6 +78,9 @@ func (s *Sim) answer(w http.ResponseWriter, r *http.Request, name string, run me
 		write(w, refusal(restart()))
 		return
 	}
+	if fault != nil {
+		a.replay = fault.Replay
+	}
 	var resp response
 	if fault == nil || !fault.fails() || fault.Execute {
 		result, failure := run(r.Context(), a)
@@ -178,6 +181,7 @@ func sever(w http.ResponseWriter, text []byte) {
 type args struct {
 	values map[string]string
 	files  map[string]file
+	replay int // see Fault
 }
 
 type file struct {

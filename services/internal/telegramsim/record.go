@@ -79,7 +79,11 @@ func (s *Sim) record(method string, a args) (*Call, *Fault) {
 	}
 	s.calls = append(s.calls, call)
 	s.notify()
-	return call, s.strike(method, call.ChatID)
+	fault := s.strike(method, call.ChatID)
+	if fault == nil {
+		fault = s.misconduct.draw(method)
+	}
+	return call, fault
 }
 
 func (s *Sim) settle(call *Call, status int) {

@@ -70,6 +70,8 @@ type Sim struct {
 	calls     []*Call
 	faults    []*Fault
 	limiter   limiter
+
+	misconduct misconduct
 }
 
 // chat is what the simulator knows of a chat.

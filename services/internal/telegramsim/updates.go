@@ -12,6 +12,7 @@ import (
 // bot).
 type queue struct {
 	pending   []update
+	past      []update // the last that were confirmed
 	nextID    int64
 	confirmed int64    // the offset that last confirmed anything
 	allowed   []string // nil: Telegram's default
@@ -37,6 +38,9 @@ type poll struct {
 // reach is how far past the next id an offset may lie (tdlib): beyond, it is
 // from before a restart of the ids, and the queue is served from its head.
 const reach = 10
+
+// maxPast is how many confirmed updates are kept.
+const maxPast = 100
 
 const (
 	conflictPoll       = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
@@ -68,14 +72,20 @@ func (q *queue) confirm(offset int64) {
 	}
 	if dropped := len(q.pending) - keep; dropped > 0 {
 		q.confirmed = q.pending[dropped-1].id + 1
+		q.past = append(q.past, q.pending[:dropped]...)
+		q.past = slices.Clone(q.past[max(0, len(q.past)-maxPast):])
 		q.pending = slices.Delete(q.pending, 0, dropped)
 	}
 }
 
-func (q *queue) batch(limit int64) []json.RawMessage {
+// batch is what a poll is answered with; replay counts the confirmed updates that
+// it brings again.
+func (q *queue) batch(limit int64, replay int) []json.RawMessage {
 	batch := []json.RawMessage{}
-	for _, u := range q.pending[:min(limit, int64(len(q.pending)))] {
-		batch = append(batch, u.raw)
+	for _, u := range slices.Concat(q.past[max(0, len(q.past)-replay):], q.pending) {
+		if int64(len(batch)) < limit {
+			batch = append(batch, u.raw)
+		}
 	}
 	return batch
 }
@@ -109,7 +119,7 @@ func (s *Sim) getUpdates(ctx context.Context, a args) (any, *failure) {
 			return true
 		default:
 		}
-		batch = s.queue.batch(limit)
+		batch = s.queue.batch(limit, a.replay)
 		return len(batch) > 0
 	})
 	s.mu.Lock()
