@@ -165,7 +165,9 @@ func TestStatusAndReason(t *testing.T) {
 		"nothing came": {func(_ *stage, c *cycle.Cycle) { c.Fetched(cycle.Batch{}) }, "ok", "no-updates", 0},
 		"answered":     {answered, "ok", "processed", 0},
 		"dropped":      {func(_ *stage, c *cycle.Cycle) { c.Fetched(cycle.Batch{Dropped: refused(1)}) }, "ok", "processed", 0},
-		"stale": {func(_ *stage, c *cycle.Cycle) { c.Fetched(cycle.Batch{Stale: []store.NewUpdate{{UpdateID: 1}}, Floor: 2}) },
+		"stale": {func(_ *stage, c *cycle.Cycle) {
+			c.Fetched(cycle.Batch{Stale: []store.NewUpdate{{UpdateID: 1}}, Floor: 2})
+		},
 			"ok", "no-updates", 0},
 		"nothing came, and trouble": {func(_ *stage, c *cycle.Cycle) { c.Add(trouble); c.Fetched(cycle.Batch{}) }, "ok", "completed-with-errors", 1},
 		"answered, and trouble":     {func(s *stage, c *cycle.Cycle) { c.Add(trouble); answered(s, c) }, "ok", "completed-with-errors", 1},
