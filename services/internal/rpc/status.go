@@ -66,6 +66,16 @@ func ReasonOf(err error) diagnosticsv1.ErrorReason {
 	return diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
+// FieldOf reads which field of the request was at fault; empty: not said.
+func FieldOf(err error) string {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
+			return info.GetMetadata()["field"]
+		}
+	}
+	return ""
+}
+
 // RetryAfter reads when the server asks to be called again; 0: not said.
 func RetryAfter(err error) time.Duration {
 	for _, detail := range status.Convert(err).Details() {

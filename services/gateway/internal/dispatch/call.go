@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -131,4 +133,11 @@ func actionOf(err error) lane.Action {
 		return lane.RunOrInterrupt
 	}
 	return lane.Unknown
+}
+
+// neverRuns says of a RunTurn that failed without a reason that no worker has
+// journaled it: the method, or what was sent, is not of that worker's contract.
+func neverRuns(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unimplemented || code == codes.InvalidArgument
 }

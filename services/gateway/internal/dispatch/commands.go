@@ -82,6 +82,7 @@ func (m *Manager) answer(ctx context.Context, u store.Update, messages []store.M
 	if err := m.Store.SettleCommand(context.WithoutCancel(ctx), u.Key, false, messages); err != nil {
 		return err
 	}
+	m.rest(u.SessionID, u.ChatID)
 	if len(messages) > 0 {
 		m.Posted(u.ChatID)
 	} else {
@@ -130,7 +131,7 @@ func (m *Manager) awaitCancel(ctx context.Context, u store.Update, o *order) {
 	left := o.left
 	m.mu.Unlock()
 	if left {
-		m.left(u.Key, u.SessionID)
+		m.left(u.Key, u.SessionID, unreachableMessage)
 	}
 	m.change(func() {
 		delete(m.commands.handling, u.Key)

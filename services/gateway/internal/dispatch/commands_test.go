@@ -97,13 +97,26 @@ func TestACancelThatWaitsEndsWithItsLane(t *testing.T) {
 func TestNewBeginsAThreadInTheOrderOfTheLane(t *testing.T) {
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
-	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, "do this"), w.prompt("two")
+	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, ""), w.prompt("two")
 	w.run()
 	w.settled(before)
 	w.settled(fresh)
 	turn := w.settled(after)
 	equal(t, "thread asked for", f.request(turn.ID).GetThreadId(), "")
-	equal(t, "told", w.said(chat), "hi|"+render.NewConversation()+"\n\n"+notRunText+"|hi")
+	equal(t, "told", w.said(chat), "hi|"+render.NewConversation()+"|hi")
+}
+
+func TestNewWithWordsRunsThemInTheNewThread(t *testing.T) {
+	f := newWorker(t, "a")
+	w := newWorld(t, f)
+	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, "do this"), w.prompt("two")
+	w.run()
+	w.settled(before)
+	first, second := w.settled(fresh), w.settled(after)
+	equal(t, "prompt", f.request(first.ID).GetPrompt(), "do this")
+	equal(t, "thread asked for", f.request(first.ID).GetThreadId(), "")
+	equal(t, "thread asked for by the next", f.request(second.ID).GetThreadId(), thread)
+	equal(t, "told", w.said(chat), "hi|hi|hi")
 }
 
 func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {

@@ -7,7 +7,9 @@ import (
 	"go.uber.org/zap"
 
 	"telecodex.dev/services/gateway/internal/lane"
+	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/rpc"
 )
 
 // do carries out one effect and returns what came of it. It fails only when the
@@ -26,10 +28,13 @@ func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 		r.m.acks.add(r.head)
 	case lane.Pause:
 		r.sleep()
+		if r.m.Once && r.resting() { // one attempt for each update
+			return []lane.Input{{Kind: lane.GiveUp}}, nil
+		}
 	case lane.Close:
 		r.closeCall()
 	case lane.Report:
-		r.report(ctx)
+		r.report(context.WithoutCancel(ctx))
 	case lane.RaiseAlarm:
 		r.log.Error("this should never happen: a bug of the gateway or the worker", zap.String("turn", r.head.ID), zap.Error(r.refused))
 	case lane.Leave:
@@ -53,11 +58,16 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 		r.seen = 0
 	}
 	r.head, r.held = head, session.WorkerID
+	if stored.Found {
+		r.chat = head.ChatID
+	}
 	r.accepted, r.last, r.reply, r.finished, r.refused, r.thread = nil, 0, reply{}, nil, nil, ""
 	r.typed = time.Time{}
 	in := lane.Head{Held: session.WorkerID != "", Cancelled: stored.Found && r.m.cancelWanted(head.Key)}
 	switch {
 	case !stored.Found:
+	case head.Kind == store.KindNew && head.Prompt != "":
+		in.Stored = lane.NewPrompt
 	case head.Kind == store.KindNew:
 		in.Stored = lane.NewChat
 	case head.State == store.Assigned:
@@ -152,9 +162,26 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 			return err
 		}
 		t.ThreadID = r.thread
+	case lane.Renew:
+		return st.Renew(ctx, t.Key)
+	case lane.Postpone:
+		return r.postpone(ctx)
 	default:
 		return r.settle(ctx, e)
 	}
+	return nil
+}
+
+// postpone writes that the head was not started. It stays in the lane.
+func (r *runner) postpone(ctx context.Context) error {
+	outcome, _ := r.finish()
+	if _, err := r.m.Store.Postpone(ctx, r.head.ID, outcome); err != nil {
+		return err
+	}
+	r.postponed.times++
+	r.postponed.message = outcome.ErrorMessage
+	r.log.Warn("Codex could not be started; the turn is tried again later", zap.String("turn", r.head.ID),
+		zap.Int("times", r.postponed.times))
 	return nil
 }
 
@@ -178,6 +205,7 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 	if err != nil {
 		return err
 	}
+	r.postponed = postponed{}
 	r.log.Info("turn settled", zap.String("turn", t.ID), zap.String("as", e.String()), zap.String("outcome", outcome.Name),
 		zap.String("code", outcome.ErrorCode))
 	if e != lane.Restart {
@@ -193,16 +221,36 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 	return nil
 }
 
-// report says of everything that waits in the lane that its worker cannot be
-// reached; it stays in the store.
+// report says of everything that waits in the lane that it has to, and tells the
+// person so, once, where that is wished. All of it stays in the store.
 func (r *runner) report(ctx context.Context) {
 	work, err := r.m.Store.OpenWork(ctx, r.session)
 	if err != nil {
 		r.log.Error("store failed", zap.Error(err))
 		return
 	}
-	r.log.Warn("no progress at the worker; the turns stay stored", zap.String("worker", r.head.WorkerID), zap.Int("turns", len(work)))
+	why, notice := r.obstacle()
+	r.log.Warn("no progress; the turns stay stored", zap.String("worker", r.head.WorkerID), zap.Int("turns", len(work)), zap.String("why", why))
 	for _, u := range work {
-		r.m.left(u.Key, u.SessionID)
+		r.m.left(u.Key, u.SessionID, why)
 	}
+	if !r.m.Notify {
+		return
+	}
+	if told, err := r.m.Store.Tell(ctx, r.session, notice); err != nil {
+		r.log.Error("store failed", zap.Error(err))
+	} else if told {
+		r.m.Posted(r.head.ChatID)
+	}
+}
+
+// obstacle is what the lane waits for, for a report and for a person.
+func (r *runner) obstacle() (why, notice string) {
+	switch reason := rpc.ReasonOf(r.refused); {
+	case r.resting():
+		return r.postponed.message, render.NotStarted()
+	case reason != 0:
+		return refusesMessage + rpc.ReasonName(reason), render.WorkerAway()
+	}
+	return unreachableMessage, render.WorkerAway()
 }

@@ -11,6 +11,7 @@ import (
 	"telecodex.dev/services/gateway/internal/lane"
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/rpc"
 )
 
 // Names of outcomes.
@@ -22,11 +23,11 @@ const (
 )
 
 const (
+	promptField    = "prompt" // of RunTurnRequest
 	timeoutMessage = "TimeoutError: codex invocation timed out"
-	// notRunText goes with a /new that more words followed.
-	notRunText = "What you wrote after /new was not run: send it as a message of its own."
 
 	unreachableMessage = "no orchestrator worker can be reached; the update stays queued"
+	refusesMessage     = "the worker takes no turn; the update stays queued: "
 )
 
 // ending is how the head ended, and what the person is told.
@@ -37,7 +38,10 @@ func (r *runner) ending(e lane.Effect) (store.Outcome, []store.Message) {
 	case lane.FinishRefused:
 		o := store.Outcome{Name: failed, ErrorCode: cycle.CodexContract,
 			ErrorMessage: "the worker refused the turn: " + status.Convert(r.refused).Message()}
-		return o, r.failure(o, 0)
+		if rpc.FieldOf(r.refused) == promptField && r.m.Notify {
+			return o, say(store.Answer, render.PromptRefused(), r.head.MessageID)
+		}
+		return o, r.failure(o, nil)
 	case lane.FinishCancelled:
 		return store.Outcome{Name: cancelled, ErrorCode: cycle.TurnCancelled, ErrorMessage: "cancelled before it was run"}, nil
 	case lane.Interrupt, lane.InterruptUnpin:
@@ -53,11 +57,7 @@ func (r *runner) ending(e lane.Effect) (store.Outcome, []store.Message) {
 	case lane.Restart:
 		return store.Outcome{}, say(store.Notice, render.ThreadNotResumable(), r.head.MessageID)
 	case lane.SettleNew:
-		text := render.NewConversation()
-		if r.head.Prompt != "" {
-			text += "\n\n" + notRunText
-		}
-		return store.Outcome{}, say(store.Reply, text, r.head.MessageID)
+		return store.Outcome{}, say(store.Reply, render.NewConversation(), r.head.MessageID)
 	}
 	return store.Outcome{}, nil
 }
@@ -81,16 +81,18 @@ func (r *runner) finish() (store.Outcome, []store.Message) {
 	switch f.GetErrorDetail().GetCause() {
 	case orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT:
 		o.ErrorCode, o.ErrorMessage = cycle.CodexTimeout, timeoutMessage
+	case orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH:
+		o.ErrorCode = cycle.CodexInvalidAnswer
 	}
-	return o, r.failure(o, f.GetErrorDetail().GetFailureClass())
+	return o, r.failure(o, f.GetErrorDetail())
 }
 
 // failure tells the person that the turn failed, where that is wished.
-func (r *runner) failure(o store.Outcome, class orchestratorv1.FailureClass) []store.Message {
+func (r *runner) failure(o store.Outcome, why *orchestratorv1.FinishedError) []store.Message {
 	if !r.m.Notify {
 		return nil
 	}
-	return say(store.Answer, render.Failure(o.ErrorCode, class), r.head.MessageID)
+	return say(store.Answer, render.Failure(o.ErrorCode, why), r.head.MessageID)
 }
 
 // settled reports an update that nothing is to be sent for.
@@ -99,8 +101,8 @@ func (m *Manager) settled(key store.Key, sessionID string, o store.Outcome) {
 }
 
 // left reports an update that stays stored for a later try.
-func (m *Manager) left(key store.Key, sessionID string) {
-	m.Reports.Settled(key, sessionID, cycle.Result{Left: true, Code: cycle.CodexExecFailed, Message: unreachableMessage})
+func (m *Manager) left(key store.Key, sessionID, why string) {
+	m.Reports.Settled(key, sessionID, cycle.Result{Left: true, Code: cycle.CodexExecFailed, Message: why})
 }
 
 func say(kind, text string, replyTo int64) []store.Message {

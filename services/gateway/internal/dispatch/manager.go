@@ -39,14 +39,23 @@ type Config struct {
 	// Pressed ends the wait of a pressed button.
 	Pressed func(ctx context.Context, callbackID, text string)
 	Turn    Turn
-	// Notify: a failed turn is told to the person.
+	// Notify: a failed turn is told to the person, and so is one that has to wait.
 	Notify bool
+	// OnSuccess: a turn that was not started, because Codex could not be, is tried
+	// again later. Otherwise it has failed.
+	OnSuccess bool
 	// Once: what cannot be done now is left in the store.
 	Once bool
 	// Patience is how long a worker may be unreachable before it is reported, and
 	// with Once left alone; 0: 10 s.
 	Patience time.Duration
-	Log      *zap.Logger
+	// SessionMax is how many sessions are remembered that have no work, 0: no
+	// bound; SessionIdle is for how long, 0: for ever. Evicted is told which chat
+	// has no session left that is remembered; nil: nobody is.
+	SessionMax  int
+	SessionIdle time.Duration
+	Evicted     func(chatID int64)
+	Log         *zap.Logger
 }
 
 // Manager runs the lanes of all sessions.
@@ -60,6 +69,7 @@ type Manager struct {
 	lanes     map[string]*runner
 	wanted    map[string]bool // sessions to be woken
 	commands  commands
+	idle      residents
 	changed   chan struct{} // closed at each change
 }
 
@@ -72,6 +82,7 @@ func New(config Config) *Manager {
 	m.commands.handling = map[store.Key]bool{}
 	m.commands.cancels = map[store.Key]*order{}
 	m.acks = newAcknowledger(m)
+	m.idle = newResidents(config.SessionMax, config.SessionIdle)
 	return m
 }
 
@@ -93,6 +104,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.group.Go(m.acks.run)
 	}
 	m.group.Go(func(ctx context.Context) error { m.start(ctx); return nil })
+	m.group.Go(m.evictIdle)
 	return m.group.Wait()
 }
 
@@ -150,11 +162,12 @@ func (m *Manager) start(ctx context.Context) {
 		m.change(func() {
 			for session := range m.wanted {
 				if r := m.lanes[session]; r != nil {
-					r.woken = true
+					r.wake()
 					continue
 				}
 				r := newRunner(m, session)
 				m.lanes[session] = r
+				m.idle.remove(session)
 				m.group.Go(r.run)
 			}
 			clear(m.wanted)
@@ -175,6 +188,9 @@ func (m *Manager) leave(r *runner) (left bool) {
 		}
 		r.woken = false
 	})
+	if left && r.chat != 0 {
+		m.rest(r.session, r.chat)
+	}
 	return left
 }
 

@@ -25,7 +25,9 @@ type runner struct {
 	m       *Manager
 	session string
 	log     *zap.Logger
-	woken   bool // guarded by Manager.mu
+	woken   bool          // guarded by Manager.mu
+	more    chan struct{} // more was put into the lane
+	chat    int64         // of the session; 0: not known yet
 
 	state lane.State
 	head  store.Turn
@@ -43,6 +45,7 @@ type runner struct {
 	thread   string // named by Codex, not stored yet
 
 	patience  patience    // with the head
+	postponed postponed   // the head was not started
 	elapse    *time.Timer // runs while the lane pauses
 	awaits    func() bool // ends a pause early, when the directory changes; nil: nothing does
 	typed     time.Time
@@ -52,7 +55,16 @@ type runner struct {
 }
 
 func newRunner(m *Manager, session string) *runner {
-	return &runner{m: m, session: session, log: m.Log.With(zap.String("session", session)), cancels: make(chan struct{}, 1)}
+	return &runner{m: m, session: session, log: m.Log.With(zap.String("session", session)), cancels: make(chan struct{}, 1), more: make(chan struct{}, 1)}
+}
+
+// wake notes that more was put into the lane; the caller holds Manager.mu.
+func (r *runner) wake() {
+	r.woken = true
+	select {
+	case r.more <- struct{}{}:
+	default: // it was noted
+	}
 }
 
 // run drives the lane until it is empty, or left. It fails only when the store
@@ -140,6 +152,15 @@ func (r *runner) wait(ctx context.Context) lane.Input {
 		case <-r.elapsed():
 			r.resume()
 			return lane.Input{Kind: lane.Elapsed}
+		case <-r.more:
+			if r.resting() { // who writes again wants it tried now
+				r.resume()
+				return lane.Input{Kind: lane.Elapsed}
+			}
+			// What was reported was reported of what had been there.
+			if r.patience.again() {
+				overdue = until(r.patience.since, r.m.Patience, r.impatient())
+			}
 		case <-r.cancels:
 			if r.m.cancelWanted(r.head.Key) {
 				return lane.Input{Kind: lane.Cancel}
@@ -213,6 +234,9 @@ func (r *runner) take(i item) (lane.Input, bool) {
 	r.closeCall()
 	r.refused = i.err
 	action := actionOf(i.err)
+	if action == lane.Unknown && r.state.Phase == lane.Calling && !r.state.Doubt && neverRuns(i.err) {
+		action = lane.Fail
+	}
 	r.log.Info("call ended", zap.Stringer("phase", r.state.Phase), zap.String("turn", r.head.ID),
 		zap.String("reason", rpc.ReasonName(rpc.ReasonOf(i.err))), zap.Stringer("action", action), zap.Error(i.err))
 	if r.accepted != nil && time.Since(r.joined) >= r.m.Patience {
@@ -244,18 +268,21 @@ func (r *runner) takeEvent(e *orchestratorv1.TurnEvent) (lane.Input, bool) {
 		return lane.Input{Kind: lane.Named}, true
 	}
 	if r.finished = e.GetFinished(); r.finished != nil {
-		return lane.Input{Kind: lane.Finished, Outcome: outcomeOf(r.finished, r.head)}, true
+		return lane.Input{Kind: lane.Finished, Outcome: r.outcome()}, true
 	}
 	return lane.Input{}, false
 }
 
-// outcomeOf tells the three ends apart that a lane treats differently.
-func outcomeOf(f *orchestratorv1.Finished, t store.Turn) lane.Outcome {
+// outcome tells the ends apart that a lane treats differently.
+func (r *runner) outcome() lane.Outcome {
+	cause := r.finished.GetErrorDetail().GetCause()
 	switch {
-	case f.GetState() == orchestratorv1.TurnState_TURN_STATE_INTERRUPTED:
+	case r.finished.GetState() == orchestratorv1.TurnState_TURN_STATE_INTERRUPTED:
 		return lane.Interrupted
-	case f.GetErrorDetail().GetCause() == orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE && t.ThreadID != "":
+	case cause == orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE && r.head.ThreadID != "":
 		return lane.NotResumable
+	case cause == orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN && r.m.OnSuccess:
+		return lane.NotStarted
 	}
 	return lane.Ended
 }
@@ -263,6 +290,10 @@ func outcomeOf(f *orchestratorv1.Finished, t store.Turn) lane.Outcome {
 // sleep starts a pause. It ends early when the worker that could not be reached
 // can be, or when room is found for a turn that waits for some.
 func (r *runner) sleep() {
+	if r.resting() {
+		r.elapse = time.NewTimer(r.postponed.pause())
+		return
+	}
 	d := r.patience.pause()
 	if asked := rpc.RetryAfter(r.refused); asked > 0 {
 		d = min(asked, lastPause)

@@ -14,6 +14,7 @@ import (
 	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
 )
 
@@ -333,11 +334,12 @@ func TestOutcomesAndWhatThePersonIsTold(t *testing.T) {
 		code   string
 		told   string
 	}{
-		{"spawn", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN), cycle.CodexExecFailed, sorry},
+		{"spawn", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN), cycle.CodexExecFailed, render.Failure("",
+			&orchestratorv1.FinishedError{Cause: orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN})},
 		{"exit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_EXIT), cycle.CodexExecFailed, sorry},
 		{"turn.failed", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_TURN_FAILED), cycle.CodexExecFailed, sorry},
 		{"io", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_IO), cycle.CodexExecFailed, sorry},
-		{"thread mismatch", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH), cycle.CodexExecFailed, sorry},
+		{"thread mismatch", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH), cycle.CodexInvalidAnswer, sorry},
 		{"not resumable, though no thread was asked for", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE), cycle.CodexExecFailed, sorry},
 		{"overall limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT), cycle.CodexTimeout, timeout},
 		{"no-event limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT), cycle.CodexTimeout, timeout},

@@ -66,17 +66,44 @@ func explain(class orchestratorv1.FailureClass) (explanation, bool) {
 }
 
 // Failure tells that a turn failed, by the code of its diagnostic. The first line
-// is always one of two; where the class is known, it is explained.
-func Failure(code string, class orchestratorv1.FailureClass) string {
+// is always one of two; where more is known, it is explained. why may be nil.
+func Failure(code string, why *orchestratorv1.FinishedError) string {
 	first := wentWrong
 	if code == CodeTimeout {
 		first = timedOut
 	}
-	e, known := explain(class)
+	e, known := explain(why.GetFailureClass())
+	if !known && why.GetCause() == orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN {
+		e, known = explanation{"Codex could not be started on the worker.", keptConversation,
+			"Ask whoever runs this bot to look at the worker, then send your message again."}, true
+	}
 	if !known {
 		return first
 	}
+	return e.after(first)
+}
+
+func (e explanation) after(first string) string {
 	return strings.Join([]string{first, "", e.happened, e.kept, e.todo}, "\n")
+}
+
+// PromptRefused tells that Codex is not given a message, which is because of its
+// length.
+func PromptRefused() string {
+	return explanation{"Your message is longer than what Codex is given at once, which is 1 MiB.", keptConversation,
+		"Send a shorter one, or put the text into a file where Codex works and name the file."}.after(wentWrong)
+}
+
+// WorkerAway tells that a message has to wait for its worker.
+func WorkerAway() string {
+	return "The worker cannot be reached right now. Nothing is lost: your message is kept, and is answered once the worker is back. " +
+		"There is no need to send it again."
+}
+
+// NotStarted tells that a message has to wait because Codex cannot be started.
+func NotStarted() string {
+	return "Codex cannot be started on the worker right now. Nothing is lost: your message is kept, and is tried again by itself. " +
+		"There is no need to send it again."
 }
 
 // Interrupted asks what to do with a turn whose worker went away.
@@ -141,7 +168,7 @@ func NewConversation() string {
 func Help() string {
 	return "Write to me, and Codex works on it. Every chat, and every topic, is one conversation: Codex remembers what was said in it. " +
 		"Messages are worked on one after the other.\n\n" +
-		"/new - begin a new conversation\n" +
+		"/new - begin a new conversation; what you write after it is its first message\n" +
 		"/cancel - stop what is running\n" +
 		"/status - what is running and what waits\n" +
 		"/help - this text\n\n" +

@@ -38,6 +38,7 @@ func TestTexts(t *testing.T) {
 		{"interrupted", Interrupted()}, {"resumed", Decided(Resume, false)}, {"run again", Decided(Again, false)}, {"dropped", Decided(Drop, false)},
 		{"decided before", Decided(Resume, true)}, {"nothing interrupted", NothingInterrupted()},
 		{"thread not resumable", ThreadNotResumable()},
+		{"worker away", WorkerAway()}, {"not started", NotStarted()}, {"prompt refused", PromptRefused()},
 		{"empty answer", Answer("").Messages[0]},
 		{"lead of a document", Answer("# Title\n\nFirst paragraph.\n\n" + strings.Repeat("A line of the answer.\n", 1000)).Messages[0]},
 		{"status, idle and new", Status(SessionStatus{})},
@@ -63,8 +64,10 @@ func TestFailures(t *testing.T) {
 	}
 	for class := range int32(len(orchestratorv1.FailureClass_name)) {
 		c := orchestratorv1.FailureClass(class)
-		fmt.Fprintf(&b, "==== %s\n%s\n", c, Failure("codex-exec-failed", c))
+		fmt.Fprintf(&b, "==== %s\n%s\n", c, Failure("codex-exec-failed", &orchestratorv1.FinishedError{FailureClass: c}))
 	}
+	fmt.Fprintf(&b, "==== not started\n%s\n", Failure("codex-exec-failed",
+		&orchestratorv1.FinishedError{Cause: orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN}))
 	golden(t, "failures.golden", b.String())
 }
 
@@ -74,11 +77,11 @@ func TestFirstLineOfAFailure(t *testing.T) {
 		"codex-exec-failed": "Sorry, something went wrong. Please try again.",
 		"":                  "Sorry, something went wrong. Please try again.",
 	} {
-		if got := Failure(code, orchestratorv1.FailureClass_FAILURE_CLASS_UNSPECIFIED); got != want {
+		if got := Failure(code, nil); got != want {
 			t.Errorf("%s: %q", code, got)
 		}
 		for class := range orchestratorv1.FailureClass_name {
-			if first, _, _ := strings.Cut(Failure(code, orchestratorv1.FailureClass(class)), "\n"); first != want {
+			if first, _, _ := strings.Cut(Failure(code, &orchestratorv1.FinishedError{FailureClass: orchestratorv1.FailureClass(class)}), "\n"); first != want {
 				t.Errorf("%s, class %d: %q", code, class, first)
 			}
 		}

@@ -1,0 +1,234 @@
+package dispatch
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/render"
+	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/rpc"
+)
+
+// unstartable makes Codex impossible to start while broken says so.
+func unstartable(f *fakeWorker, broken *bool) {
+	answer := f.script
+	f.script = func(in *orchestratorv1.RunTurnRequest) []*orchestratorv1.TurnEvent {
+		if *broken { // the worker's mu is held
+			return ending(orchestratorv1.TurnState_TURN_STATE_FAILED, orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN)(in)
+		}
+		return answer(in)
+	}
+}
+
+func TestOnSuccessATurnThatWasNotStartedIsTriedAgain(t *testing.T) {
+	f, broken := newWorker(t, "a"), true
+	unstartable(f, &broken)
+	w := newWorld(t, f)
+	w.config.OnSuccess = true
+	w.run()
+	first := w.prompt("one")
+	w.eventually("left", func() bool { return slices.Equal(w.details(), []string{cycle.CodexExecFailed}) })
+	w.eventually("told", func() bool { return w.said(chat) == render.NotStarted() })
+	equal(t, "state", w.trace(first).Update.State, store.Queued)
+
+	// Who writes again has it tried at once, and is told of that message alone.
+	second := w.prompt("two")
+	w.eventually("tried again", func() bool { return len(w.trace(first).Turns) > 2 })
+	w.eventually("the second is reported", func() bool { return slices.Equal(w.detailsOf(second), []string{cycle.CodexExecFailed}) })
+	w.eventually("told", func() bool { return w.said(chat) == render.NotStarted() })
+
+	f.set(func() { broken = false })
+	turn := w.settled(first)
+	equal(t, "outcome", turn.Outcome, "succeeded")
+	equal(t, "prompt", f.request(turn.ID).GetPrompt(), "one")
+	equal(t, "outcome", w.settled(second).Outcome, "succeeded")
+	equal(t, "said", w.said(chat), "hi|hi")
+	equal(t, "details", len(w.details()), 2)
+}
+
+func TestAPostponedTurnCanBeCancelled(t *testing.T) {
+	f, broken := newWorker(t, "a"), true
+	unstartable(f, &broken)
+	w := newWorld(t, f)
+	w.config.OnSuccess, w.config.Notify = true, false
+	w.run()
+	u := w.prompt("one")
+	w.eventually("postponed", func() bool { return len(w.trace(u).Turns) > 1 && w.trace(u).Update.State == store.Queued })
+	w.send(chat, store.KindCancel, "")
+	equal(t, "outcome", w.settled(u).Outcome, "cancelled")
+	w.eventually("answered", func() bool { return w.said(chat) == render.Cancelled() })
+}
+
+func TestOnceTriesEveryUpdateOnceAndKeepsTheRest(t *testing.T) {
+	f, broken := newWorker(t, "a"), true
+	unstartable(f, &broken)
+	w := newWorld(t, f)
+	w.config.OnSuccess, w.config.Once = true, true
+	w.config.Reports = cycle.NewTracker(w.reported, cycle.Options{OnSuccess: true})
+	updates := w.sendAll(store.NewUpdate{ChatID: chat, Kind: store.KindPrompt, Text: "one"},
+		store.NewUpdate{ChatID: chat, Kind: store.KindPrompt, Text: "two"}, store.NewUpdate{ChatID: 7, Kind: store.KindPrompt, Text: "three"})
+	w.run()
+	if err := w.manager.Quiet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, u := range updates {
+		equal(t, "state", w.trace(u).Update.State, store.Queued)
+		equal(t, "tried", f.count("start "+w.turnID(u, 1)), []int{1, 0, 1}[i]) // nobody overtakes
+		equal(t, "tried again", f.count("start "+w.turnID(u, 2)), 0)
+	}
+	r := w.report[0]
+	equal(t, "skipped", r.GetAckSkippedCount(), int32(3))
+	equal(t, "sent", r.GetSentCount(), int32(0))
+	f.set(func() { broken = false })
+	w.restart()
+	for _, u := range updates {
+		equal(t, "outcome", w.settled(u).Outcome, "succeeded")
+	}
+}
+
+func TestWhoHasToWaitForAWorkerIsToldOnce(t *testing.T) {
+	for _, notify := range []bool{true, false} {
+		gone := goneWorker(t, "a")
+		w := newWorld(t, gone)
+		w.config.Patience, w.config.Notify = 30*time.Millisecond, notify
+		w.run()
+		first := w.prompt("one")
+		w.eventually("reported", func() bool { return len(w.detailsOf(first)) == 1 })
+		w.restart() // who was told is not told again by another process
+		second := w.prompt("two")
+		w.eventually("reported", func() bool { return len(w.detailsOf(second)) == 1 })
+		third := w.prompt("three") // the lane was reported before it came
+		w.eventually("reported", func() bool { return len(w.detailsOf(third)) == 1 })
+		gone.serve(t, gone.address)
+		equal(t, "outcome", w.settled(third).Outcome, "succeeded")
+		said := strings.Split(w.said(chat), "|")
+		notices := slices.DeleteFunc(slices.Clone(said), func(text string) bool { return text != render.WorkerAway() })
+		equal(t, "notices", len(notices), map[bool]int{true: 3, false: 0}[notify])
+		equal(t, "answers", len(said)-len(notices), 3)
+	}
+}
+
+func TestAWorkerThatRefusesForLongIsReportedWithItsReason(t *testing.T) {
+	f := newWorker(t, "a")
+	f.refuse = func(*orchestratorv1.RunTurnRequest) (error, bool) {
+		return refusal(diagnosticsv1.ErrorReason_ERROR_REASON_JOURNAL_UNAVAILABLE), false
+	}
+	w := newWorld(t, f)
+	w.config.Patience = 30 * time.Millisecond
+	w.run()
+	w.prompt("one")
+	w.eventually("reported", func() bool { return len(w.details()) == 1 })
+	equal(t, "message", w.report[0].GetErrors()[0], refusesMessage+"JOURNAL_UNAVAILABLE")
+	f.set(func() { f.refuse = nil })
+}
+
+func TestARequestThatIsOfNoContractBreaksIt(t *testing.T) {
+	for name, said := range map[string]error{
+		"UNIMPLEMENTED":    status.Error(codes.Unimplemented, "unknown method RunTurn"),
+		"INVALID_ARGUMENT": status.Error(codes.InvalidArgument, "no"),
+		"a refused prompt": &rpc.Failure{Code: codes.InvalidArgument, Reason: diagnosticsv1.ErrorReason_ERROR_REASON_INVALID_REQUEST,
+			Field: "prompt", Message: "prompt: must have at most 1048576 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newWorker(t, "a")
+			f.refuse = func(*orchestratorv1.RunTurnRequest) (error, bool) { return said, false }
+			w := newWorld(t, f).run()
+			turn := w.settled(w.prompt("one"))
+			equal(t, "code", turn.ErrorCode, cycle.CodexContract)
+			told := render.Failure(turn.ErrorCode, nil)
+			if name == "a refused prompt" {
+				told = render.PromptRefused()
+			}
+			equal(t, "told", w.said(chat), told)
+		})
+	}
+}
+
+func TestAMethodThatIsUnknownOnlyNowLeavesATurnInDoubt(t *testing.T) {
+	f := newWorker(t, "a")
+	asked := 0
+	f.refuse = func(*orchestratorv1.RunTurnRequest) (error, bool) {
+		if asked++; asked == 1 {
+			return lost(), true
+		}
+		return status.Error(codes.Unimplemented, "unknown method RunTurn"), false
+	}
+	w := newWorld(t, f).run()
+	equal(t, "outcome", w.settled(w.prompt("one")).Outcome, "succeeded")
+}
+
+func TestSessionsWithoutWorkAreEvicted(t *testing.T) {
+	evicted := make(chan int64, 8)
+	f := newWorker(t, "a")
+	w := newWorld(t, f)
+	w.config.SessionMax, w.config.Evicted = 1, func(chatID int64) { evicted <- chatID }
+	w.run()
+	first := w.settled(w.prompt("one"))
+	w.settled(w.send(2, store.KindPrompt, "two"))
+	equal(t, "evicted", <-evicted, int64(chat))
+	w.eventually("the lanes are gone", func() bool { lanes, idle := w.held(); return lanes == 0 && idle == 1 })
+	again := w.settled(w.prompt("three"))
+	equal(t, "evicted", <-evicted, int64(2))
+	equal(t, "thread", f.request(again.ID).GetThreadId(), first.ThreadID)
+	if first.ThreadID == "" {
+		t.Error("there is no thread to be resumed")
+	}
+}
+
+func TestASessionIsEvictedSomeTimeAfterItsLastTurn(t *testing.T) {
+	evicted := make(chan int64, 8)
+	w := newWorld(t, newWorker(t, "a"))
+	w.config.SessionIdle, w.config.Evicted = 20*time.Millisecond, func(chatID int64) { evicted <- chatID }
+	w.run()
+	w.settled(w.prompt("one"))
+	equal(t, "evicted", <-evicted, int64(chat))
+	if err := w.manager.Quiet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lanes, idle := w.held(); lanes != 0 || idle != 0 {
+		t.Errorf("%d lanes and %d sessions are held", lanes, idle)
+	}
+	w.settled(w.send(chat, store.KindStatus, "")) // a command is remembered for as long
+	equal(t, "evicted", <-evicted, int64(chat))
+}
+
+// held is how many lanes and how many idle sessions are in memory.
+func (w *world) held() (lanes, idle int) {
+	w.manager.mu.Lock()
+	defer w.manager.mu.Unlock()
+	if len(w.manager.idle.known) != w.manager.idle.order.Len() {
+		w.t.Error(errors.New("the sessions are miscounted"))
+	}
+	return len(w.manager.lanes), len(w.manager.idle.known)
+}
+
+func TestResidents(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	s := newResidents(2, 10*time.Second)
+	s.add("a", 1, at(0))
+	s.add("a:5", 1, at(1))
+	s.add("a", 1, at(2)) // used again
+	if gone := s.evict(at(2)); len(gone) > 0 {
+		t.Errorf("evicted %v", gone)
+	}
+	s.add("b", 2, at(3)) // a:5 is the oldest; its chat has another session
+	if gone := s.evict(at(3)); len(gone) > 0 || len(s.known) != 2 {
+		t.Errorf("evicted %v of %v", gone, s.known)
+	}
+	if gone := s.evict(at(12)); !slices.Equal(gone, []int64{1}) {
+		t.Errorf("evicted %v", gone)
+	}
+	s.remove("b") // it has work
+	if gone := s.evict(at(99)); len(gone) > 0 || len(s.known)+len(s.chats)+s.order.Len() != 0 {
+		t.Errorf("evicted %v, left %v", gone, s.known)
+	}
+}
