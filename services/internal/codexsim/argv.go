@@ -12,6 +12,8 @@ const absent = "<absent>"
 // invocation is what the arguments ask for.
 type invocation struct {
 	version   bool
+	login     bool     // login status
+	sandboxed []string // the command of codex sandbox
 	json      bool
 	skipGit   bool
 	approval  string // absent when not given
@@ -59,9 +61,17 @@ func (e *usageError) Error() string { return e.text }
 // parseArgs reads the arguments as Codex 0.169.0 does.
 func parseArgs(args []string) (invocation, error) {
 	inv := invocation{approval: absent, sandbox: absent}
+	if at := slices.Index(args, "--"); at > 0 && at+1 < len(args) && args[0] == "sandbox" {
+		inv.sandboxed = args[at+1:]
+		return inv, nil
+	}
 	rest, err := inv.flags(rootLevel, args)
 	if err != nil || inv.version {
 		return inv, err
+	}
+	if strings.Join(rest, " ") == "login status" {
+		inv.login = true
+		return inv, nil
 	}
 	if len(rest) == 0 || rest[0] != "exec" {
 		return inv, &usageError{"error: only `codex exec` is simulated"}

@@ -54,6 +54,10 @@
 // which every start and end is appended, see LogEntry. Threads are remembered in
 // $CODEX_HOME/fake_sessions (CODEX_HOME defaults to $HOME/.codex).
 //
+// `codex login status` and `codex sandbox` are there too; FAKE_CODEX_LOGIN=no is
+// an account that is not logged in, FAKE_CODEX_SANDBOX=no a machine on which
+// Codex cannot make its sandbox, FAKE_CODEX_VERSION what --version prints.
+//
 // Exit statuses: 0; 1 and 2 as Codex; 101 when stdout was closed by the reader,
 // as Codex; ExitUnexpectedArgs, ExitStdinOpen and ExitInternal.
 package codexsim

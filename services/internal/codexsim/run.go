@@ -47,11 +47,17 @@ func Run(ctx context.Context, p Process) int {
 		fmt.Fprintf(p.Stderr, "%s\n\nFor more information, try '--help'.\n", err)
 		return exitUsage
 	}
-	if inv.version {
-		fmt.Fprintln(p.Stdout, Version)
+	getenv := lookup(p.Env)
+	switch {
+	case inv.version:
+		fmt.Fprintln(p.Stdout, valueOr(getenv("FAKE_CODEX_VERSION"), Version))
 		return 0
+	case inv.login:
+		return loginStatus(getenv, p.Stderr)
+	case inv.sandboxed != nil:
+		return sandbox(inv.sandboxed, getenv, p)
 	}
-	t := &turn{ctx: ctx, inv: inv, process: p, getenv: lookup(p.Env), out: &emitter{w: p.Stdout}}
+	t := &turn{ctx: ctx, inv: inv, process: p, getenv: getenv, out: &emitter{w: p.Stdout}}
 	if err := t.prepare(); err != nil {
 		fmt.Fprintln(p.Stderr, err)
 		return exitStatus(err)

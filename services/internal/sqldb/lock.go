@@ -32,6 +32,24 @@ func TryLock(path string) (*Lock, error) {
 	return &Lock{file: file}, nil
 }
 
+// Locked reports whether somebody holds the lock on the file at path. It leaves
+// nothing behind, and holds the lock itself for no longer than it takes to ask.
+func Locked(path string) (bool, error) {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, &Error{Op: "open", Kind: kindOfFile(err), Err: err}
+	}
+	defer file.Close()
+	err = lockFile(file)
+	if err != nil && !errors.Is(err, ErrLocked) {
+		return false, &Error{Op: "lock", Kind: kindOfFile(err), Err: err}
+	}
+	return err != nil, nil
+}
+
 // Unlock gives the lock back. The file stays: removing it could take it from
 // under a holder who has opened it already.
 func (l *Lock) Unlock() error { return l.file.Close() }

@@ -98,3 +98,32 @@ func TestLockIsFreeOnceItsHolderIsKilled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLockedAsksAndLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	ask := func(want bool) {
+		t.Helper()
+		if held, err := sqldb.Locked(path); held != want || err != nil {
+			t.Fatalf("Locked() = %v, %v", held, err)
+		}
+	}
+	ask(false)
+	if _, err := os.Stat(path); err == nil {
+		t.Fatal("a file was left")
+	}
+	lock, err := sqldb.TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(true)
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	ask(false)
+	if lock, err = sqldb.TryLock(path); err != nil {
+		t.Fatalf("who asked kept it: %v", err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+}

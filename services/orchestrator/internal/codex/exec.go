@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"time"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
@@ -84,25 +85,58 @@ var ErrVersion = errors.New("codex --version: not an answer of Codex")
 // Version runs `codex --version`. It fails with a *SpawnError, with ErrVersion, or
 // with ctx's error.
 func (e *Exec) Version(ctx context.Context) (string, error) {
-	process, err := e.spawn(proctree.Spec{Args: []string{"--version"}, Env: e.config.Env})
+	answer, code, err := e.say(ctx, proctree.Spec{Args: []string{"--version"}, Env: e.config.Env})
 	if err != nil {
 		return "", err
 	}
+	found := versionLine.FindSubmatch(answer)
+	if code != 0 || found == nil {
+		return "", fmt.Errorf("%w (exit status %d)", ErrVersion, code)
+	}
+	return string(found[1]), nil
+}
+
+// LoggedIn runs `codex login status`, which asks nobody. Its output names the
+// account and is thrown away. It fails with a *SpawnError or with ctx's error.
+func (e *Exec) LoggedIn(ctx context.Context) (bool, error) {
+	_, code, err := e.say(ctx, proctree.Spec{Args: []string{"login", "status"}, Env: e.config.Env})
+	return err == nil && code == 0, err
+}
+
+// CanSandbox tries whether Codex can run a command in a sandbox of the given mode
+// and in dir, where it runs itself: `codex sandbox`, with Codex as the command. It
+// fails with a *SpawnError or with ctx's error.
+func (e *Exec) CanSandbox(ctx context.Context, mode, dir string) (bool, error) {
+	native, err := ResolveNative(e.config.Bin)
+	if err != nil {
+		return false, &SpawnError{Kind: lookupKind(err), Err: err}
+	}
+	_, code, err := e.say(ctx, proctree.Spec{Env: e.config.Env, Dir: dir,
+		Args: []string{"sandbox", "-c", "sandbox_mode=" + strconv.Quote(mode), "--", native, "--version"}})
+	return err == nil && code == 0, err
+}
+
+// say runs Codex to its end and returns the beginning of what it says, and its
+// exit status.
+func (e *Exec) say(ctx context.Context, spec proctree.Spec) (answer []byte, code int, err error) {
+	process, err := e.spawn(spec)
+	if err != nil {
+		return nil, 0, err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = process.Kill() }) // fails only when it has ended
 	defer stop()
-	answer, err := io.ReadAll(io.LimitReader(process.Stdout(), 4096))
+	answer, err = io.ReadAll(io.LimitReader(process.Stdout(), 4096))
 	if err == nil {
 		_, err = io.Copy(io.Discard, process.Stdout())
 	}
 	exit := process.Wait()
 	if ctx.Err() != nil {
-		return "", ctx.Err()
+		return nil, 0, ctx.Err()
 	}
-	found := versionLine.FindSubmatch(answer)
-	if err != nil || exit.Code != 0 || found == nil {
-		return "", fmt.Errorf("%w (exit status %d)", ErrVersion, exit.Code)
+	if err != nil {
+		return nil, exit.Code, nil // as if it had said nothing
 	}
-	return string(found[1]), nil
+	return answer, exit.Code, nil
 }
 
 // execRun is one process of `codex exec`.

@@ -55,6 +55,23 @@ func Open(path string) (*Dir, error) {
 	return d, nil
 }
 
+// InUse reports whether a live worker uses the directory. It changes nothing.
+func InUse(path string) (bool, error) {
+	lock, err := os.OpenFile(filepath.Join((&Dir{path: path}).Private(), "lock"), os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("state directory: %w", err)
+	}
+	defer lock.Close()
+	err = tryLock(lock)
+	if errors.Is(err, errLocked) {
+		return true, nil
+	}
+	return false, err
+}
+
 // workerID reads the worker's id, or makes one that stays: it is on the disk before
 // anyone learns of it.
 func workerID(path string) (string, error) {

@@ -85,3 +85,26 @@ func TestWorkerIDComesIntoPlaceComplete(t *testing.T) {
 		t.Errorf("the temporary file is left: %v", err)
 	}
 }
+
+func TestInUseAsksAndLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	ask := func(want bool) {
+		t.Helper()
+		if used, err := statedir.InUse(path); used != want || err != nil {
+			t.Fatalf("InUse() = %v, %v", used, err)
+		}
+	}
+	ask(false)
+	if _, err := os.Stat(path); err == nil {
+		t.Fatal("a directory was left")
+	}
+	dir, err := statedir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(true)
+	if err := dir.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ask(false)
+}
