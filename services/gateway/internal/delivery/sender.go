@@ -20,6 +20,9 @@ type Config struct {
 	Bot     *botapi.Client
 	Reports *cycle.Tracker
 	Budget  *Budget
+	// OnSuccess: an answer that a chat refuses is tried again, less and less often.
+	// Otherwise it is given up.
+	OnSuccess bool
 	// Once: a message that cannot be sent in a few tries is left in the outbox.
 	Once bool
 	// Patience is how long sending may fail before it is reported; 0: 10 s.
@@ -41,6 +44,7 @@ type Sender struct {
 	migrated  map[int64]int64     // groups that became supergroups
 	noTopic   map[topic]bool      // topics that are gone
 	typing    map[int64]bool      // chat actions under way
+	forgotten map[int64]bool      // chats to be forgotten once nothing waits for them
 	changed   chan struct{}       // closed at each change
 }
 
@@ -53,7 +57,7 @@ func NewSender(config Config) *Sender {
 	}
 	return &Sender{Config: config, chats: map[int64]*chat{}, wanted: map[int64]bool{}, blocked: map[int64]time.Time{},
 		migrated: map[int64]int64{}, noTopic: map[topic]bool{}, typing: map[int64]bool{},
-		changed: make(chan struct{})}
+		forgotten: map[int64]bool{}, changed: make(chan struct{})}
 }
 
 // Run sends what waits in the outbox and what is added, until the context ends or
@@ -146,6 +150,7 @@ func (s *Sender) start(ctx context.Context) {
 				}
 				c := &chat{Sender: s, id: id, spent: map[store.Key]time.Duration{}}
 				s.chats[id] = c
+				delete(s.forgotten, id)
 				s.group.Go(c.run)
 			}
 			clear(s.wanted)

@@ -30,7 +30,8 @@ const (
 type chat struct {
 	*Sender
 	id    int64
-	woken bool // guarded by Sender.mu
+	woken bool            // guarded by Sender.mu
+	ahead *store.Outgoing // what comes next, where that is known
 
 	failures int       // in a row
 	since    time.Time // of the first of them
@@ -68,7 +69,7 @@ func (c *chat) leave() (left bool) {
 
 // next sends the chat's next message; false when there is none to be sent now.
 func (c *chat) next(ctx context.Context) (again bool, err error) {
-	o, ok, err := c.Store.NextMessage(ctx, c.id)
+	o, ok, err := c.first(ctx)
 	if err != nil {
 		return c.storeFailed(ctx, err)
 	}
@@ -93,6 +94,26 @@ func (c *chat) next(ctx context.Context) (again bool, err error) {
 		return c.storeFailed(ctx, err)
 	}
 	return again, nil
+}
+
+// first is the chat's first message. That of a message which was ended is known
+// from there.
+func (c *chat) first(ctx context.Context) (o store.Outgoing, ok bool, err error) {
+	if c.ahead == nil {
+		return c.Store.NextMessage(ctx, c.id)
+	}
+	o, c.ahead = *c.ahead, nil
+	return o, true, nil
+}
+
+// ended takes over what the store says at the end of a message; again: there is
+// another one.
+func (c *chat) ended(o store.Outgoing, r store.SentResult) (again bool) {
+	if r.More {
+		c.ahead = &r.Next
+	}
+	c.settle(o, r)
+	return r.More
 }
 
 func (c *chat) storeFailed(ctx context.Context, err error) (bool, error) {
@@ -184,10 +205,10 @@ func (c *chat) sent(ctx context.Context, o store.Outgoing, messageID int64) (boo
 		r, err = c.Store.MarkSent(ctx, o.ID, messageID, time.Now())
 		return err
 	})
-	if err == nil {
-		c.settle(o, r)
+	if err != nil {
+		return true, err
 	}
-	return true, err
+	return c.ended(o, r), nil
 }
 
 func (c *chat) dead(ctx context.Context, o store.Outgoing, cause error) (bool, error) {
@@ -201,8 +222,7 @@ func (c *chat) dead(ctx context.Context, o store.Outgoing, cause error) (bool, e
 	}
 	c.Reports.Diagnostic(o.Key, cycle.Detail{Code: cycle.ProcessingException, Message: processingError(o.Key, cause),
 		UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o)})
-	c.settle(o, r)
-	return true, nil
+	return c.ended(o, r), nil
 }
 
 func (c *chat) settle(o store.Outgoing, r store.SentResult) {

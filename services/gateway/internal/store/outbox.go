@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,33 +15,26 @@ const InDoubt = "delivery-in-doubt"
 
 // post puts messages of an update into the outbox.
 func (q *tx) post(key Key, turnID string, messages []Message) error {
-	if len(messages) == 0 {
-		return nil
-	}
-	u, ok, err := q.update(key)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return &StateError{What: key.String()}
-	}
-	next, err := readInt64(q.row(`UPDATE bots SET next_outbox_id = next_outbox_id + $2 WHERE bot_id = $1
-		RETURNING next_outbox_id`, q.bot, len(messages)))
-	if err != nil {
-		return err
-	}
-	for i, m := range messages {
-		id, name := next-int64(len(messages)-i), ""
+	for _, m := range messages {
+		name := ""
 		if m.Document != nil {
 			name = m.Document.Name
 		}
-		if err := q.exec(`INSERT INTO outbox (bot_id, outbox_id, generation, update_id, turn_id, chat_id, topic_id, group_chat, kind,
-				text, document_name, document_bytes, reply_to, markup, state, attempts, not_before, in_doubt, sent_message_id, reason,
-				created_at, done_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'PENDING', 0, 0, 0, 0, '', $15, 0)`,
-			q.bot, id, key.Generation, key.UpdateID, turnID, u.ChatID, u.TopicID, flag(!u.Private), m.Kind,
-			clean(m.Text), clean(name), m.Document.size(), m.ReplyTo, clean(string(m.Markup)), q.now); err != nil {
+		// The fence lets one gateway write at a time: nobody else takes the id.
+		id, ok, err := found(q, readInt64, `INSERT INTO outbox (bot_id, outbox_id, generation, update_id, turn_id, chat_id, topic_id,
+				group_chat, kind, text, document_name, document_bytes, reply_to, markup, state, attempts, not_before, in_doubt,
+				sent_message_id, reason, created_at, done_at)
+			SELECT $1, (SELECT coalesce(max(outbox_id), 0) + 1 FROM outbox WHERE bot_id = $1), generation, update_id, $4, chat_id,
+				topic_id, 1 - private, $5, $6, $7, $8, $9, $10, 'PENDING', 0, 0, 0, 0, '', $11, 0
+			FROM updates WHERE bot_id = $1 AND update_id = $2 AND generation = $3
+			RETURNING outbox_id`,
+			q.bot, key.UpdateID, key.Generation, turnID, m.Kind, clean(m.Text), clean(name), m.Document.size(), m.ReplyTo,
+			clean(string(m.Markup)), q.now)
+		if err != nil {
 			return err
+		}
+		if !ok {
+			return &StateError{What: key.String()}
 		}
 		if err := q.keepDocument(id, m.Document); err != nil {
 			return err
@@ -76,8 +71,8 @@ func readTrace(row scanner) (o Outgoing, err error) {
 	return o, err
 }
 
-// waiting is the first message of a chat that is not done. Its document is read
-// only when the message may be sent.
+// waiting is the first message of a chat that is not done; none while it is
+// being sent.
 func (q *tx) waiting(chatID int64) (Outgoing, bool, error) {
 	size := noDocument
 	o, ok, err := found(q, func(row scanner) (o Outgoing, err error) {
@@ -94,10 +89,13 @@ func (q *tx) waiting(chatID int64) (Outgoing, bool, error) {
 		return o, err
 	}, `SELECT `+traceColumns+`, text, document_name, document_bytes, markup FROM outbox
 		WHERE bot_id = $1 AND chat_id = $2 AND done_at = 0 ORDER BY outbox_id LIMIT 1`, q.bot, chatID)
-	if o.Document != nil && o.State == Pending {
+	if err != nil || !ok || o.State == Sending {
+		return Outgoing{}, false, err
+	}
+	if o.Document != nil {
 		o.Document.Content, err = q.loadDocument(o.ID, size)
 	}
-	return o, ok, err
+	return o, err == nil, err
 }
 
 // RecoverOutbox is called once, before anything is sent: messages that were
@@ -132,9 +130,6 @@ func (s *Store) PendingChats(ctx context.Context) (chats []int64, err error) {
 // NextMessage is the message a chat gets next; none while one is being sent.
 func (s *Store) NextMessage(ctx context.Context, chatID int64) (o Outgoing, ok bool, err error) {
 	err = s.read(ctx, func(q *tx) error { o, ok, err = q.waiting(chatID); return err })
-	if o.State == Sending {
-		return Outgoing{}, false, err
-	}
 	return o, ok, err
 }
 
@@ -178,19 +173,15 @@ func (s *Store) MarkDead(ctx context.Context, id int64, reason string) (SentResu
 // same way changes nothing and settles nothing.
 func (s *Store) done(ctx context.Context, id int64, state SendState, statement string, value any, at int64) (r SentResult, err error) {
 	err = s.write(ctx, func(q *tx) error {
-		size, ok, err := found(q, readInt64, statement+` RETURNING document_bytes`, q.bot, id, value, at)
-		if err != nil {
+		var chatID, size int64
+		r = SentResult{}
+		err := q.row(statement+` RETURNING generation, update_id, turn_id, chat_id, document_bytes`, q.bot, id, value, at).
+			Scan(&r.Key.Generation, &r.Key.UpdateID, &r.TurnID, &chatID, &size)
+		if errors.Is(err, sql.ErrNoRows) {
+			r, err = q.doneBefore(id, state)
 			return err
 		}
-		o, _, err := q.message(id)
 		if err != nil {
-			return err
-		}
-		if !ok && o.State != state {
-			return &StateError{What: fmt.Sprintf("message %d", id), Want: string(Sending), Have: string(o.State)}
-		}
-		r, err = q.sentResult(o)
-		if err != nil || !ok {
 			return err
 		}
 		if size > 0 {
@@ -198,30 +189,54 @@ func (s *Store) done(ctx context.Context, id int64, state SendState, statement s
 				return err
 			}
 		}
-		r.Settled, err = q.deliver(o.Key)
+		if r.Settled, err = q.deliver(r.Key); err != nil {
+			return err
+		}
+		if err := q.sentResult(&r); err != nil {
+			return err
+		}
+		r.Next, r.More, err = q.waiting(chatID)
 		return err
 	})
 	return r, err
 }
 
-// sentResult gathers what became of an update's messages.
-func (q *tx) sentResult(o Outgoing) (SentResult, error) {
-	r := SentResult{Key: o.Key, TurnID: o.TurnID}
+// doneBefore is the result of a message that was ended this way already.
+func (q *tx) doneBefore(id int64, state SendState) (r SentResult, err error) {
+	o, _, err := q.message(id)
+	if err != nil {
+		return r, err
+	}
+	if o.State != state {
+		return r, &StateError{What: fmt.Sprintf("message %d", id), Want: string(Sending), Have: string(o.State)}
+	}
+	r = SentResult{Key: o.Key, TurnID: o.TurnID}
+	if err := q.sentResult(&r); err != nil {
+		return r, err
+	}
+	r.Next, r.More, err = q.waiting(o.ChatID)
+	return r, err
+}
+
+// sentResult gathers what became of an update's messages and of its turn.
+func (q *tx) sentResult(r *SentResult) error {
 	var answers, sent int
 	err := q.row(`SELECT coalesce(sum(CASE WHEN kind = 'answer' THEN 1 ELSE 0 END), 0),
 			coalesce(sum(CASE WHEN kind = 'answer' AND state = 'SENT' THEN 1 ELSE 0 END), 0),
 			coalesce(sum(CASE WHEN state = 'DEAD' THEN 1 ELSE 0 END), 0)
-		FROM outbox WHERE bot_id = $1 AND update_id = $2 AND generation = $3`, q.bot, o.Key.UpdateID, o.Key.Generation).
+		FROM outbox WHERE bot_id = $1 AND update_id = $2 AND generation = $3`, q.bot, r.Key.UpdateID, r.Key.Generation).
 		Scan(&answers, &sent, &r.DeadLetters)
 	if err != nil {
-		return r, err
+		return err
 	}
 	r.Answered = answers > 0 && sent == answers
-	t, ok, err := q.newestTurn(o.Key)
-	if ok {
-		r.Outcome = Outcome{Name: t.Outcome, ErrorCode: t.ErrorCode, ErrorMessage: t.ErrorMessage, Usage: &t.Usage}
+	err = q.row(`SELECT outcome, error_code, error_message FROM turns WHERE bot_id = $1 AND update_id = $2 AND generation = $3
+		ORDER BY attempt DESC LIMIT 1`, q.bot, r.Key.UpdateID, r.Key.Generation).
+		Scan(&r.Outcome.Name, &r.Outcome.ErrorCode, &r.Outcome.ErrorMessage)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // a command
 	}
-	return r, err
+	return err
 }
 
 // MarkRetry puts a message back after a call that failed; inDoubt says that the

@@ -48,7 +48,7 @@ func TestUpdateIsDeliveredWithItsLastMessage(t *testing.T) {
 	d := finished(t, store.Message{Kind: store.Answer, Text: "1"}, store.Message{Kind: store.Answer, Text: "2"})
 	ctx := t.Context()
 	for i, want := range []store.SentResult{
-		{Key: key(1), TurnID: turnID(1, 1)},
+		{Key: key(1), TurnID: turnID(1, 1), More: true},
 		{Key: key(1), TurnID: turnID(1, 1), Settled: true, Answered: true},
 	} {
 		m := d.next()
@@ -58,7 +58,10 @@ func TestUpdateIsDeliveredWithItsLastMessage(t *testing.T) {
 		}
 		got, err := d.MarkSent(ctx, m.ID, 100, began)
 		d.must(err)
-		want.Outcome = store.Outcome{Name: "succeeded", ErrorCode: "c", ErrorMessage: "m", Usage: &store.Usage{}}
+		want.Outcome = store.Outcome{Name: "succeeded", ErrorCode: "c", ErrorMessage: "m"}
+		if want.More {
+			want.Next = d.next()
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("message %d: %s", i+1, diff)
 		}

@@ -2,10 +2,15 @@ package store
 
 import "context"
 
-const sessionQuery = `SELECT s.session_id, s.chat_id, s.topic_id, s.thread_id, s.worker_id, s.journal_id, s.input_tokens,
-		s.cached_input_tokens, s.cache_write_input_tokens, s.output_tokens, s.reasoning_output_tokens, s.updated_at,
+const (
+	sessionColumns = `SELECT s.session_id, s.chat_id, s.topic_id, s.thread_id, s.worker_id, s.journal_id, s.input_tokens,
+		s.cached_input_tokens, s.cache_write_input_tokens, s.output_tokens, s.reasoning_output_tokens, s.updated_at, `
+	sessionQuery = sessionColumns + `
 		(SELECT count(*) FROM updates u WHERE u.bot_id = s.bot_id AND u.session_id = s.session_id AND u.work = 'lane')
 	FROM sessions s `
+	// uncountedQuery leaves out how many turns are open: a lane may be long.
+	uncountedQuery = sessionColumns + `0 FROM sessions s `
+)
 
 func readSession(row scanner) (s Session, err error) {
 	var updated int64
@@ -16,8 +21,11 @@ func readSession(row scanner) (s Session, err error) {
 	return s, err
 }
 
-func (q *tx) session(id string) (Session, error) {
-	s, ok, err := found(q, readSession, sessionQuery+`WHERE s.bot_id = $1 AND s.session_id = $2`, q.bot, id)
+// session is a session without the count of its open turns.
+func (q *tx) session(id string) (Session, error) { return q.findSession(uncountedQuery, id) }
+
+func (q *tx) findSession(query, id string) (Session, error) {
+	s, ok, err := found(q, readSession, query+`WHERE s.bot_id = $1 AND s.session_id = $2`, q.bot, id)
 	if !ok {
 		s.ID = id
 	}
@@ -26,7 +34,7 @@ func (q *tx) session(id string) (Session, error) {
 
 // Session is a conversation; one that is not stored has an id and nothing else.
 func (s *Store) Session(ctx context.Context, id string) (sess Session, err error) {
-	err = s.read(ctx, func(q *tx) error { sess, err = q.session(id); return err })
+	err = s.read(ctx, func(q *tx) error { sess, err = q.findSession(sessionQuery, id); return err })
 	return sess, err
 }
 
@@ -41,9 +49,11 @@ func (s *Store) ListSessions(ctx context.Context, pageSize int, after string) (p
 	return page, err
 }
 
-// pin notes which worker, and which journal of it, has a session.
+// pin notes which worker, and which journal of it, has a session. Mostly that is
+// known, and nothing is written.
 func (q *tx) pin(sessionID, workerID, journalID string) error {
-	return q.exec(`UPDATE sessions SET worker_id = $3, journal_id = $4, updated_at = $5 WHERE bot_id = $1 AND session_id = $2`,
+	return q.exec(`UPDATE sessions SET worker_id = $3, journal_id = $4, updated_at = $5
+		WHERE bot_id = $1 AND session_id = $2 AND (worker_id <> $3 OR journal_id <> $4)`,
 		q.bot, sessionID, workerID, journalID, q.now)
 }
 

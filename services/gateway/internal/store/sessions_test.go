@@ -25,7 +25,9 @@ func TestLaneIsLoadedWithItsSession(t *testing.T) {
 	d.must(err)
 	got, err := d.Load(ctx, "telegram:42")
 	d.must(err)
-	if diff := cmp.Diff(store.Lane{Found: true, Turn: turn, Session: session}, got); diff != "" {
+	uncounted := session
+	uncounted.OpenTurns = 0
+	if diff := cmp.Diff(store.Lane{Found: true, Turn: turn, Session: uncounted}, got); diff != "" {
 		t.Error(diff)
 	}
 	if session.ThreadID != "thread" || session.OpenTurns != 2 || turn.State != store.Assigned {

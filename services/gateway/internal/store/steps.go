@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"strconv"
 )
 
@@ -13,40 +15,78 @@ func (t Turn) refuse(want string) error {
 }
 
 // Assign chooses a worker for the head of a lane, and the directory it works in,
-// and pins its session to that worker, before RunTurn is called. A session that another worker holds is
-// refused, and so is a turn that another one of its session is before.
+// and pins its session to that worker, before RunTurn is called. A session that
+// another worker holds is refused, and so is a turn that another one of its
+// session is before.
 func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID, workingDir string) error {
 	return s.write(ctx, func(q *tx) error {
-		t, err := q.turn(turnID)
+		t, held, ok, err := q.assignable(turnID, workerID)
 		if err != nil {
 			return err
 		}
-		if t.State == Assigned && t.WorkerID == workerID {
-			return nil
+		if ok {
+			t.State, t.WorkerID, t.JournalID, t.WorkingDir = Assigned, workerID, journalID, workingDir
+			ok, err = q.changed(insertTurn+` ON CONFLICT (turn_id) DO UPDATE SET state = excluded.state, thread_id = excluded.thread_id,
+				worker_id = excluded.worker_id, journal_id = excluded.journal_id, working_dir = excluded.working_dir,
+				pinned = excluded.pinned, assigned_at = excluded.assigned_at WHERE turns.state = 'QUEUED'`,
+				q.turnValues(t, "", !held)...)
 		}
-		if t.State != Queued || t.Kind != KindPrompt {
-			return t.refuse("a waiting prompt")
-		}
-		if err := q.mayRun(t); err != nil {
-			return err
-		}
-		sess, err := q.session(t.SessionID)
 		if err != nil {
 			return err
 		}
-		if sess.WorkerID != "" && sess.WorkerID != workerID {
-			return &StateError{What: "session " + sess.ID, Want: "free", Have: "held by worker " + strconv.Quote(sess.WorkerID)}
+		if !ok {
+			return q.refuseAssign(turnID, workerID)
 		}
-		if err := q.exec(`UPDATE turns SET state = 'ASSIGNED', worker_id = $2, journal_id = $3, pinned = $4, thread_id = $5,
-			assigned_at = $6, working_dir = $7 WHERE turn_id = $1`, turnID, workerID, journalID, flag(sess.WorkerID == ""),
-			sess.ThreadID, q.now, workingDir); err != nil {
+		if err := q.advance(t.Key, Assigned); err != nil || held {
 			return err
 		}
-		if err := q.setUpdate(t.Key, t.Kind, Assigned); err != nil || sess.WorkerID != "" {
-			return err
-		}
-		return q.pin(sess.ID, workerID, journalID)
+		return q.pin(t.SessionID, workerID, journalID)
 	})
+}
+
+// assignable asks all that Assign depends on at once: a waiting prompt, no other
+// turn of its session that runs or comes first, a session that no other worker
+// holds. held: this worker holds it already. Where the answer is no,
+// refuseAssign knows why.
+func (q *tx) assignable(turnID, workerID string) (t Turn, held, ok bool, err error) {
+	key, attempt, named := q.parseTurnID(turnID)
+	if !named {
+		return t, false, false, nil
+	}
+	t = Turn{ID: turnID, Key: key, Attempt: attempt}
+	err = q.row(`SELECT s.session_id, s.thread_id, s.worker_id <> ''
+		FROM updates u JOIN sessions s ON s.bot_id = u.bot_id AND s.session_id = u.session_id
+		WHERE u.bot_id = $1 AND u.update_id = $2 AND u.generation = $3 AND u.state = 'QUEUED' AND u.kind = 'prompt'
+			AND (s.worker_id = '' OR s.worker_id = $4)
+			AND ($5 = 1 OR EXISTS (SELECT 1 FROM turns t WHERE t.turn_id = $6))
+			AND NOT EXISTS (SELECT 1 FROM turns r WHERE r.bot_id = u.bot_id AND r.session_id = u.session_id AND r.ended_at = 0
+				AND r.state <> 'QUEUED')
+			AND NOT EXISTS (SELECT 1 FROM updates o WHERE o.bot_id = u.bot_id AND o.session_id = u.session_id AND o.work = 'lane'
+				AND (o.generation, o.update_id) < (u.generation, u.update_id))`,
+		q.bot, key.UpdateID, key.Generation, workerID, attempt, turnID).Scan(&t.SessionID, &t.ThreadID, &held)
+	if errors.Is(err, sql.ErrNoRows) {
+		return t, false, false, nil
+	}
+	return t, held, err == nil, err
+}
+
+// refuseAssign says why a turn cannot be assigned; nil: it was already.
+func (q *tx) refuseAssign(turnID, workerID string) error {
+	t, err := q.turn(turnID)
+	if err != nil || t.State == Assigned && t.WorkerID == workerID {
+		return err
+	}
+	if t.State != Queued || t.Kind != KindPrompt {
+		return t.refuse("a waiting prompt")
+	}
+	if err := q.mayRun(t); err != nil {
+		return err
+	}
+	sess, err := q.session(t.SessionID)
+	if err != nil {
+		return err
+	}
+	return &StateError{What: "session " + sess.ID, Want: "free", Have: "held by worker " + strconv.Quote(sess.WorkerID)}
 }
 
 // mayRun checks that no other turn of the session runs or comes first.
@@ -87,7 +127,7 @@ func (s *Store) Unassign(ctx context.Context, turnID string) error {
 // Accept notes that the worker has journaled the turn, in which journal.
 func (s *Store) Accept(ctx context.Context, turnID, journalID string) error {
 	return s.write(ctx, func(q *tx) error {
-		t, err := q.turn(turnID)
+		t, err := q.step(turnID)
 		if err != nil || t.State == Accepted {
 			return err
 		}
@@ -101,7 +141,7 @@ func (s *Store) Accept(ctx context.Context, turnID, journalID string) error {
 		if err := q.pin(t.SessionID, t.WorkerID, journalID); err != nil {
 			return err
 		}
-		return q.setUpdate(t.Key, t.Kind, Accepted)
+		return q.advance(t.Key, Accepted)
 	})
 }
 
@@ -109,7 +149,7 @@ func (s *Store) Accept(ctx context.Context, turnID, journalID string) error {
 // its session.
 func (s *Store) SetThread(ctx context.Context, turnID, threadID string) error {
 	return s.write(ctx, func(q *tx) error {
-		t, err := q.turn(turnID)
+		t, err := q.step(turnID)
 		if err != nil {
 			return err
 		}
@@ -132,7 +172,7 @@ func (s *Store) SetThread(ctx context.Context, turnID, threadID string) error {
 // Finishing again with the same outcome changes nothing.
 func (s *Store) Finish(ctx context.Context, turnID string, o Outcome, messages []Message) error {
 	return s.write(ctx, func(q *tx) error {
-		t, err := q.turn(turnID)
+		t, err := q.step(turnID)
 		if err != nil || t.State == Finished && t.Outcome == o.Name && t.ErrorCode == o.ErrorCode {
 			return err
 		}
@@ -145,8 +185,8 @@ func (s *Store) Finish(ctx context.Context, turnID string, o Outcome, messages [
 		if err := q.setUpdate(t.Key, t.Kind, Finished); err != nil {
 			return err
 		}
-		if err := q.post(t.Key, t.ID, messages); err != nil {
-			return err
+		if len(messages) > 0 {
+			return q.post(t.Key, t.ID, messages)
 		}
 		_, err = q.deliver(t.Key)
 		return err

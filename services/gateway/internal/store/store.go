@@ -161,7 +161,7 @@ func (q *tx) welcome(bot Bot, floor *int64) error {
 		next, committedAt = *floor, q.now
 	}
 	var generation int64
-	err := q.row(`INSERT INTO bots (bot_id, username, generation, next_outbox_id, created_at) VALUES ($1, $2, 1, 1, $3)
+	err := q.row(`INSERT INTO bots (bot_id, username, generation, created_at) VALUES ($1, $2, 1, $3)
 		ON CONFLICT (bot_id) DO UPDATE SET username = excluded.username
 		RETURNING generation`, bot.ID, clean(bot.Username), q.now).Scan(&generation)
 	if err != nil {

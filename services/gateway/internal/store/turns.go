@@ -59,8 +59,12 @@ func (q *tx) update(key Key) (Update, bool, error) {
 
 // newestTurn is the last attempt at an update, if one has its row.
 func (q *tx) newestTurn(key Key) (Turn, bool, error) {
-	return found(q, readTurn, turnQuery+`WHERE t.bot_id = $1 AND t.update_id = $2 AND t.generation = $3
-		ORDER BY t.attempt DESC LIMIT 1`, q.bot, key.UpdateID, key.Generation)
+	id, ok, err := found(q, readString, `SELECT turn_id FROM turns WHERE bot_id = $1 AND update_id = $2 AND generation = $3
+		ORDER BY attempt DESC LIMIT 1`, q.bot, key.UpdateID, key.Generation)
+	if err != nil || !ok {
+		return Turn{}, false, err
+	}
+	return q.storedTurn(id)
 }
 
 // turnOf is the last attempt at an update.
@@ -75,7 +79,7 @@ func (q *tx) turnOf(u Update) (Turn, error) {
 // turn is the turn of an id. One that has only been shown by Load gets its row
 // now.
 func (q *tx) turn(id string) (Turn, error) {
-	t, ok, err := found(q, readTurn, turnQuery+`WHERE t.turn_id = $1 AND t.bot_id = $2`, id, q.bot)
+	t, ok, err := q.storedTurn(id)
 	if err != nil || ok {
 		return t, err
 	}
@@ -95,15 +99,41 @@ func (q *tx) turn(id string) (Turn, error) {
 	return t, q.insertTurn(t, "")
 }
 
+// step is what the steps of a turn go by: its names and its state, without what
+// its update says.
+func (q *tx) step(id string) (Turn, error) {
+	t, ok, err := found(q, func(row scanner) (t Turn, err error) {
+		t.ID = id
+		return t, row.Scan(&t.Key.Generation, &t.Key.UpdateID, &t.SessionID, &t.State, &t.WorkerID, &t.Outcome, &t.ErrorCode)
+	}, `SELECT generation, update_id, session_id, state, worker_id, outcome, error_code FROM turns
+		WHERE turn_id = $1 AND bot_id = $2`, id, q.bot)
+	if err != nil || ok {
+		return t, err
+	}
+	return q.turn(id)
+}
+
 // insertTurn writes a waiting turn. prompt is empty where it is the update's
 // own text.
 func (q *tx) insertTurn(t Turn, prompt string) error {
-	return q.exec(`INSERT INTO turns (turn_id, bot_id, generation, update_id, attempt, session_id, prompt, state, thread_id,
-			worker_id, journal_id, working_dir, pinned, outcome, error_code, error_message, input_tokens, cached_input_tokens,
-			cache_write_input_tokens, output_tokens, reasoning_output_tokens, resolution, resolved_at, parked_at, created_at,
-			assigned_at, accepted_at, ended_at, acknowledged_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 'QUEUED', '', '', '', '', 0, '', '', '', 0, 0, 0, 0, 0, '', 0, 0, $8, 0, 0, 0, 0)`,
-		t.ID, q.bot, t.Key.Generation, t.Key.UpdateID, t.Attempt, t.SessionID, clean(prompt), q.now)
+	t.State, t.WorkerID, t.JournalID, t.WorkingDir, t.ThreadID = Queued, "", "", "", ""
+	return q.exec(insertTurn, q.turnValues(t, prompt, false)...)
+}
+
+const insertTurn = `INSERT INTO turns (turn_id, bot_id, generation, update_id, attempt, session_id, prompt, state, thread_id,
+		worker_id, journal_id, working_dir, pinned, outcome, error_code, error_message, input_tokens, cached_input_tokens,
+		cache_write_input_tokens, output_tokens, reasoning_output_tokens, resolution, resolved_at, parked_at, created_at,
+		assigned_at, accepted_at, ended_at, acknowledged_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '', 0, 0, 0, 0, 0, '', 0, 0, $14, $15, 0, 0, 0)`
+
+// turnValues are the parameters of insertTurn.
+func (q *tx) turnValues(t Turn, prompt string, pinned bool) []any {
+	assigned := int64(0)
+	if t.State == Assigned {
+		assigned = q.now
+	}
+	return []any{t.ID, q.bot, t.Key.Generation, t.Key.UpdateID, t.Attempt, t.SessionID, clean(prompt), t.State, t.ThreadID,
+		t.WorkerID, t.JournalID, t.WorkingDir, flag(pinned), q.now, assigned}
 }
 
 // setUpdate moves an update to the state of its turn.
@@ -117,12 +147,15 @@ func (q *tx) setUpdate(key Key, kind Kind, state State) error {
 		q.bot, key.UpdateID, key.Generation, state, workOf(kind, state), settled)
 }
 
+// advance moves an update that stays in its lane.
+func (q *tx) advance(key Key, state State) error {
+	return q.exec(`UPDATE updates SET state = $4 WHERE bot_id = $1 AND update_id = $2 AND generation = $3`,
+		q.bot, key.UpdateID, key.Generation, state)
+}
+
 // Turn is the turn of an id; false when it is not stored.
 func (s *Store) Turn(ctx context.Context, turnID string) (t Turn, ok bool, err error) {
-	err = s.read(ctx, func(q *tx) error {
-		t, ok, err = found(q, readTurn, turnQuery+`WHERE t.turn_id = $1 AND t.bot_id = $2`, turnID, q.bot)
-		return err
-	})
+	err = s.read(ctx, func(q *tx) error { t, ok, err = q.storedTurn(turnID); return err })
 	return t, ok, err
 }
 
@@ -138,13 +171,15 @@ func (s *Store) OpenSessions(ctx context.Context) (ids []string, err error) {
 
 // Load reads what the lane of a session goes on from.
 func (s *Store) Load(ctx context.Context, sessionID string) (l Lane, err error) {
-	err = s.read(ctx, func(q *tx) error {
-		if l.Turn, l.Found, err = q.head(sessionID); err != nil || !l.Found {
-			return err
-		}
-		l.Session, err = q.session(sessionID)
-		return err
-	})
+	err = s.read(ctx, func(q *tx) error { l, err = q.lane(sessionID); return err })
+	return l, err
+}
+
+func (q *tx) lane(sessionID string) (l Lane, err error) {
+	if l.Turn, l.Found, err = q.head(sessionID); err != nil || !l.Found {
+		return l, err
+	}
+	l.Session, err = q.session(sessionID)
 	return l, err
 }
 
@@ -181,9 +216,18 @@ func (s *Store) RunningTurn(ctx context.Context, sessionID string) (t Turn, ok b
 	return t, ok, err
 }
 
+// running looks for the id first: mostly there is none, and a whole turn is wide.
 func (q *tx) running(sessionID string) (Turn, bool, error) {
-	return found(q, readTurn, turnQuery+`WHERE t.bot_id = $1 AND t.session_id = $2 AND t.ended_at = 0
-		AND t.state IN ('ASSIGNED', 'ACCEPTED') LIMIT 1`, q.bot, sessionID)
+	id, ok, err := found(q, readString, `SELECT turn_id FROM turns
+		WHERE bot_id = $1 AND session_id = $2 AND ended_at = 0 AND state <> 'QUEUED' LIMIT 1`, q.bot, sessionID)
+	if err != nil || !ok {
+		return Turn{}, false, err
+	}
+	return q.storedTurn(id)
+}
+
+func (q *tx) storedTurn(id string) (Turn, bool, error) {
+	return found(q, readTurn, turnQuery+`WHERE t.turn_id = $1 AND t.bot_id = $2`, id, q.bot)
 }
 
 // InterruptedTurn is the newest turn of a session that waits for a person's

@@ -194,7 +194,8 @@ type Lane struct {
 	Found bool
 	// Turn is what runs, or else the oldest work of the lane: a prompt or a
 	// request for a new thread, as its newest attempt.
-	Turn    Turn
+	Turn Turn
+	// Session is the turn's; its open turns are not counted.
 	Session Session
 }
 
@@ -262,8 +263,12 @@ type SentResult struct {
 	Answered bool
 	// DeadLetters is how many messages of the update were refused for good.
 	DeadLetters int
-	// Outcome is that of the update's newest turn; empty for a command.
+	// Outcome is that of the update's newest turn, without its usage; empty for a
+	// command.
 	Outcome Outcome
+	// Next is the message that its chat gets next, if there is More.
+	Next Outgoing
+	More bool
 }
 
 // Resolved is the decision that holds about an interrupted turn.

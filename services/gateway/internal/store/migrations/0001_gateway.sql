@@ -7,7 +7,6 @@ CREATE TABLE bots (
     bot_id         BIGINT NOT NULL PRIMARY KEY,
     username       TEXT   NOT NULL,
     generation     BIGINT NOT NULL, -- the newest one
-    next_outbox_id BIGINT NOT NULL,
     created_at     BIGINT NOT NULL
 );
 
@@ -98,7 +97,7 @@ CREATE TABLE turns (
     UNIQUE (bot_id, update_id, generation, attempt)
 );
 
-CREATE INDEX turns_session ON turns (bot_id, session_id, ended_at);
+CREATE INDEX turns_open ON turns (bot_id, session_id) WHERE ended_at = 0;
 CREATE INDEX turns_interrupted ON turns (bot_id, session_id, ended_at) WHERE state = 'INTERRUPTED' AND resolution = '';
 CREATE INDEX turns_unacknowledged ON turns (bot_id, ended_at) WHERE ended_at > 0 AND acknowledged_at = 0 AND worker_id <> '';
 

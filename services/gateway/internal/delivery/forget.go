@@ -1,0 +1,39 @@
+package delivery
+
+import (
+	"maps"
+	"time"
+)
+
+// Forget lets go of what is known of a chat, once nothing waits for it. What still
+// holds, Telegram says again; until when the chat has to wait stays.
+func (s *Sender) Forget(chatID int64) {
+	s.change(func() {
+		if s.chats[chatID] != nil || s.wanted[chatID] {
+			s.forgotten[chatID] = true
+			return
+		}
+		s.forget(chatID)
+	})
+}
+
+// forget does it; the caller holds mu.
+func (s *Sender) forget(chatID int64) {
+	delete(s.forgotten, chatID)
+	if time.Now().After(s.blocked[chatID]) {
+		delete(s.blocked, chatID)
+	}
+	delete(s.migrated, chatID)
+	maps.DeleteFunc(s.noTopic, func(t topic, _ bool) bool { return t.chat == chatID })
+	s.Budget.Forget(chatID)
+}
+
+// Forget lets go of a chat that is as if it had never been called. Another one is
+// forgotten once there are many.
+func (b *Budget) Forget(chatID int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.chats[chatID]; a != nil && a.idle(time.Now()) {
+		delete(b.chats, chatID)
+	}
+}
