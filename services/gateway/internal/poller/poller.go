@@ -79,8 +79,8 @@ func (p *Poller) PollNow() {
 	}
 }
 
-// allowedUpdates are the types that admission understands.
-var allowedUpdates = [...]string{"message", "callback_query"}
+// AllowedUpdates are the types that admission understands.
+func AllowedUpdates() []string { return []string{"message", "callback_query"} }
 
 // Run polls until ctx ends, or once. It fails only when another gateway has
 // taken over (*store.FencedError) or the store cannot be read at its start;
@@ -173,7 +173,7 @@ func (p *Poller) cycle(ctx context.Context, short bool) (asked bool, wait time.D
 
 // fetch calls getUpdates. A long poll is given up when PollNow is called.
 func (p *Poller) fetch(ctx context.Context, short bool) (updates []botapi.Update, asked bool, err error) {
-	request := botapi.GetUpdates{Offset: p.cursor.NextOffset, Limit: 100, AllowedUpdates: allowedUpdates[:]}
+	request := botapi.GetUpdates{Offset: p.cursor.NextOffset, Limit: 100, AllowedUpdates: AllowedUpdates()}
 	if short {
 		updates, err = p.Bot.GetUpdates(ctx, request)
 		return updates, false, err

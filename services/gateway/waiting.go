@@ -1,0 +1,56 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"telecodex.dev/services/gateway/internal/admission"
+	"telecodex.dev/services/gateway/internal/botapi"
+	"telecodex.dev/services/gateway/internal/poller"
+)
+
+// Waiting is a message that waits at Telegram for the bot and would run a turn.
+type Waiting struct {
+	UpdateID, ChatID, FromID int64
+	Text                     string
+}
+
+// Wait waits until updates are there for the bot, and looks at them without
+// taking them: they stay for the next cycle. It returns the prompts of allowed
+// chats among them, possibly none, and none when patience, at most 50 s, ends
+// first. What the cursor file says was received is confirmed to Telegram by it
+// (getUpdates, offset), as by every poll; nothing is stored.
+//
+// Errors: *botapi.Error when the poll failed, *poller.CursorFileError when the
+// cursor file cannot be read, and ctx's.
+func Wait(ctx context.Context, c Config, patience time.Duration) ([]Waiting, error) {
+	bot, err := botapi.New(botapi.Options{Token: c.Token, BaseURL: c.APIURL})
+	if err != nil {
+		return nil, err
+	}
+	defer bot.CloseIdleConnections()
+	request := botapi.GetUpdates{Timeout: patience.Truncate(time.Second), AllowedUpdates: poller.AllowedUpdates()}
+	if c.CursorStatePath != "" {
+		floor, err := poller.ReadCursor(c.CursorStatePath)
+		if err != nil {
+			return nil, err
+		}
+		if floor != nil {
+			request.Offset = *floor
+		}
+	}
+	updates, err := bot.GetUpdates(ctx, request)
+	if err != nil {
+		return nil, errors.Join(err, ctx.Err())
+	}
+	gate := admission.NewGate(admission.Policy{Allowed: c.AllowedChatIDs})
+	var found []Waiting
+	for _, raw := range updates {
+		// What is not of the right shape is no prompt.
+		if u, err := admission.Parse(raw.Raw); err == nil && gate.Judge(u).Action == admission.Prompt {
+			found = append(found, Waiting{UpdateID: u.ID, ChatID: u.ChatID, FromID: u.FromID, Text: u.Text})
+		}
+	}
+	return found, nil
+}
