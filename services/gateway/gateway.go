@@ -74,6 +74,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		g.log.Warn(warning)
 	}
 	if err := g.open(ctx); err != nil {
+		g.tracker.Flush()
 		return errors.Join(g.unopened(ctx, err), g.close())
 	}
 	defer func() { err = errors.Join(err, g.close()) }()
@@ -91,7 +92,7 @@ func newGateway(config Config) *gateway {
 		config.Stdout = io.Discard
 	}
 	g := &gateway{Config: config, log: config.Log, cycles: operator.NewCycles(), metrics: newMetricSet()}
-	options := cycle.Options{Gauges: g.gauges, Progress: g.cycles.Progress}
+	options := cycle.Options{Gauges: g.gauges, Progress: g.cycles.Progress, OnSuccess: config.AckPolicy == AckOnSuccess}
 	if config.HeartbeatURL != "" {
 		options.Heartbeat = heartbeat.New(heartbeat.Options{URL: config.HeartbeatURL, Log: g.log.Named("heartbeat")}).Post
 	}
@@ -159,7 +160,8 @@ func (g *gateway) retried(operation string) {
 }
 
 // meet asks Telegram who the bot is, for as long as it takes unless once. A try
-// that fails is a failed cycle, for no update can be fetched.
+// that fails is a failed cycle, for no update can be fetched; also where the token
+// is refused, since in continuous mode no failed cycle ends the program.
 func (g *gateway) meet(ctx context.Context) (botapi.User, error) {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		started := time.Now()
@@ -170,12 +172,12 @@ func (g *gateway) meet(ctx context.Context) (botapi.User, error) {
 		g.tracker.Begin(started).Fetched(cycle.Batch{FetchTime: time.Since(started), Failed: err})
 		var refused *botapi.Error
 		if errors.As(err, &refused) && refused.Kind == botapi.KindAPI && (refused.Code == http.StatusUnauthorized || refused.Code == http.StatusNotFound) {
-			return me, &TokenError{Code: refused.Code}
+			err = &TokenError{Code: refused.Code}
 		}
 		if g.Once {
-			return me, ErrCycleFailed
+			return me, fmt.Errorf("%w: %w", ErrCycleFailed, err)
 		}
-		g.log.Warn("Telegram cannot be reached", zap.Error(err), zap.Duration("next_in", wait))
+		g.log.Error("Telegram does not say who the bot is", zap.Error(err), zap.Duration("next_in", wait))
 		select {
 		case <-ctx.Done():
 			return me, ctx.Err()
@@ -196,9 +198,10 @@ func (g *gateway) assemble(me botapi.User) (err error) {
 		}
 	}
 	g.sender = delivery.NewSender(delivery.Config{Store: g.store, Bot: g.bot, Reports: g.tracker, Budget: delivery.NewBudget(g.SendRate),
-		Once: g.Once, Log: g.log.Named("delivery")})
+		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Log: g.log.Named("delivery")})
 	g.dispatch = dispatch.New(dispatch.Config{Store: g.store, Workers: g.workers, Reports: g.tracker, Posted: g.sender.Wake,
-		Typing: g.sender.Typing, Pressed: g.sender.Pressed, Notify: g.NotifyOnError, Once: g.Once, Log: g.log.Named("dispatch"),
+		Typing: g.sender.Typing, Pressed: g.sender.Pressed, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
+		Once: g.Once, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: g.sender.Forget, Log: g.log.Named("dispatch"),
 		Turn: dispatch.Turn{Timeout: g.TurnTimeout, WorkingDir: g.WorkingDir, Sandbox: g.SandboxMode, Model: g.Model}})
 	config := g.pollerConfig()
 	config.Bot, config.Store, config.Wake = g.bot, g.store, g.dispatch.Wake
@@ -219,13 +222,14 @@ func (g *gateway) unopened(ctx context.Context, err error) error {
 		return nil
 	}
 	g.tracker.Flush()
-	if g.Once && !g.failed.Load() {
+	if !g.Once || errors.Is(err, ErrCycleFailed) {
+		return err
+	}
+	if !g.failed.Load() {
 		g.tracker.Begin(time.Now()).Failed(cycle.ProcessOnceFailed, err)
+		g.tracker.Flush()
 	}
-	if g.Once {
-		return errors.Join(ErrCycleFailed, err)
-	}
-	return err
+	return fmt.Errorf("%w: %w", ErrCycleFailed, err)
 }
 
 func (g *gateway) close() error {

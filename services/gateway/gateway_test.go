@@ -126,13 +126,62 @@ func TestOnceWithoutTelegramIsAFailedCycle(t *testing.T) {
 	}
 }
 
-func TestARefusedTokenEndsTheGateway(t *testing.T) {
+func TestARefusedTokenIsAFailedCycle(t *testing.T) {
 	sim, out := simulate(t), &lines{}
 	c := echo(t, sim.URL, out)
-	c.Token = func() string { return "1000000:WRONG" }
+	c.Token, c.Once = func() string { return "1000000:WRONG" }, true
 	var refused *TokenError
-	if err := Run(t.Context(), c); !errors.As(err, &refused) || !strings.Contains(err.Error(), "check CHANNEL_TOKEN") {
+	err := Run(t.Context(), c)
+	if !errors.Is(err, ErrCycleFailed) || !errors.As(err, &refused) || !strings.Contains(err.Error(), "check CHANNEL_TOKEN") {
 		t.Errorf("Run = %v", err)
+	}
+	if reports := out.reports(t); len(reports) != 1 || reports[0]["reason"] != "adapter-fetch-exception" {
+		t.Errorf("reports = %v", reports)
+	}
+}
+
+func TestAFailedCycleDoesNotEndContinuousMode(t *testing.T) {
+	sim, out := simulate(t), &lines{}
+	sim.Fail(telegramsim.Fault{Method: "getMe", Status: 401, Description: "Unauthorized"})
+	sim.Fail(telegramsim.Fault{Method: "getUpdates", Count: 3, Status: 502}) // more than the client bears with
+	c := echo(t, sim.URL, out)
+	c.PollInterval = 10 * time.Millisecond
+	start(t, c, out)
+	sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
+	eventually(t, "answered", func() bool { return len(sim.Messages(1000)) == 1 })
+	eventually(t, "reported", func() bool { return len(out.reports(t)) >= 3 })
+	reports := out.reports(t)
+	for i, want := range []struct {
+		reason  string
+		retries float64
+	}{{"adapter-fetch-exception", 0}, {"adapter-fetch-exception", 2}, {"processed", 0}} {
+		counters := reports[i]["telemetry"].(map[string]any)["counters"].(map[string]any)
+		if reports[i]["reason"] != want.reason || counters["retry_total"] != want.retries {
+			t.Errorf("report %d = %v", i, reports[i])
+		}
+	}
+}
+
+func TestRetriesOfTheFirstCallCount(t *testing.T) {
+	sim, out := simulate(t), &lines{}
+	sim.Fail(telegramsim.Fault{Method: "getMe", Count: 2, Status: 502})
+	c := echo(t, sim.URL, out)
+	c.Once = true
+	if err := Run(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	sim.Fail(telegramsim.Fault{Method: "getMe", Count: 3, Status: 502})
+	if err := Run(t.Context(), c); !errors.Is(err, ErrCycleFailed) {
+		t.Errorf("Run = %v", err)
+	}
+	for i, report := range out.reports(t) {
+		telemetry := report["telemetry"].(map[string]any)
+		if n := telemetry["counters"].(map[string]any)["retry_total"]; n != 2.0 {
+			t.Errorf("report %d: %v retries", i, n)
+		}
+		if fetch := telemetry["timers_ms"].(map[string]any)["fetch"].(float64); i == 1 && fetch < 700 {
+			t.Errorf("the fetch took %v ms with its two waits", fetch)
+		}
 	}
 }
 

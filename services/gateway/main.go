@@ -27,7 +27,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	}
 	config.Stdout = stdout
 	err = Run(ctx, config)
-	if err != nil && !errors.Is(err, ErrCycleFailed) {
+	if err != nil {
 		config.Log.Error("the gateway stopped", zap.Error(err))
 	}
 	return lifecycle.Status(ctx, err)
