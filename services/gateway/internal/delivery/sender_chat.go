@@ -18,6 +18,8 @@ import (
 const (
 	firstBackoff = 250 * time.Millisecond
 	lastBackoff  = 30 * time.Second
+	// lastRefusal is the same for a chat that refuses the bot.
+	lastRefusal = 10 * time.Minute
 	// onceAttempts is how often a message is tried before Once leaves it.
 	onceAttempts = 3
 	// onceWait is how long Once waits, in all, for a chat that Telegram holds back.
@@ -35,7 +37,7 @@ type chat struct {
 
 	failures int       // in a row
 	since    time.Time // of the first of them
-	reported bool
+	refused  bool      // the last one was the chat's refusal
 	// spent is how long the sends of an update took. Not every update is settled
 	// by its last message; what is left is forgotten once nothing waits.
 	spent map[store.Key]time.Duration
@@ -61,6 +63,9 @@ func (c *chat) leave() (left bool) {
 	c.change(func() {
 		if left = !c.woken; left {
 			delete(c.chats, c.id)
+			if c.forgotten[c.id] {
+				c.forget(c.id)
+			}
 		}
 		c.woken = false
 	})
@@ -125,7 +130,7 @@ func (c *chat) storeFailed(ctx context.Context, err error) (bool, error) {
 	if c.Once && c.failures >= onceAttempts {
 		return false, nil
 	}
-	sleep(ctx, c.backoff())
+	sleep(ctx, c.backoff(lastBackoff))
 	return true, nil
 }
 
@@ -138,11 +143,38 @@ func (c *chat) wait(ctx context.Context, o store.Outgoing) bool {
 		until = o.NotBefore
 	}
 	if c.Once && time.Until(until) > onceWait {
-		c.left(o, errors.New("the chat has to wait until "+until.UTC().Format(time.RFC3339)))
+		c.left(ctx, errors.New("the chat has to wait until "+until.UTC().Format(time.RFC3339)))
 		return false
 	}
-	sleep(ctx, time.Until(until))
+	if c.refused {
+		c.sleepUntilWoken(ctx, time.Until(until))
+	} else {
+		sleep(ctx, time.Until(until))
+	}
 	return ctx.Err() == nil
+}
+
+// sleepUntilWoken sleeps until there is more to be sent: whoever gets an answer has
+// written, and so may take the earlier ones now.
+func (c *chat) sleepUntilWoken(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		woken, changed := c.woken, c.changed
+		c.woken = false
+		c.mu.Unlock()
+		if woken {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-changed:
+		}
+	}
 }
 
 // send makes the call. The end of the program does not cut it short at once: a
@@ -168,7 +200,7 @@ func (c *chat) send(ctx context.Context, o store.Outgoing) (int64, error) {
 func (c *chat) after(ctx context.Context, o store.Outgoing, messageID int64, err error) (again bool, _ error) {
 	failure := (*botapi.Error)(nil)
 	if err == nil {
-		c.failures, c.reported = 0, false
+		c.failures, c.refused = 0, false
 		return c.sent(ctx, o, messageID)
 	}
 	if !errors.As(err, &failure) {
@@ -184,7 +216,7 @@ func (c *chat) after(ctx context.Context, o store.Outgoing, messageID int64, err
 		log.Info("topic is gone; sending without it")
 		c.change(func() { c.noTopic[topic{o.ChatID, o.TopicID}] = true })
 		return true, c.mark(ctx, o, time.Time{}, "topic gone", false)
-	case permanent(failure):
+	case permanent(failure) && !c.bears(failure):
 		log.Error("message refused for good")
 		return c.dead(ctx, o, err)
 	}
@@ -198,6 +230,9 @@ func permanent(e *botapi.Error) bool {
 	return e.Kind == botapi.KindAPI && e.Retry == botapi.RetryNever &&
 		e.Code != http.StatusUnauthorized && e.Code != http.StatusNotFound && e.Code != http.StatusConflict
 }
+
+// bears says whether a refusal that says nothing about the message is borne with.
+func (c *chat) bears(e *botapi.Error) bool { return c.OnSuccess && e.Code == http.StatusForbidden }
 
 func (c *chat) sent(ctx context.Context, o store.Outgoing, messageID int64) (bool, error) {
 	var r store.SentResult
@@ -229,7 +264,7 @@ func (c *chat) settle(o store.Outgoing, r store.SentResult) {
 	if !r.Settled {
 		return
 	}
-	c.Reports.Settled(r.Key, sessionOf(o), cycle.Result{Sent: r.Answered, Code: r.Outcome.ErrorCode,
+	c.Reports.Settled(r.Key, sessionOf(o), cycle.Result{Sent: r.Answered, Left: r.DeadLetters > 0 && !r.Answered, Code: r.Outcome.ErrorCode,
 		Message: r.Outcome.ErrorMessage, SendTime: c.took(r.Key)})
 }
 
@@ -242,11 +277,15 @@ func (c *chat) took(key store.Key) time.Duration {
 // retry keeps the message for another try.
 func (c *chat) retry(ctx context.Context, o store.Outgoing, failure *botapi.Error, cause error) (bool, error) {
 	c.fail()
+	c.refused = permanent(failure)
 	c.Reports.Retried(o.Key)
 	if failure.InDoubt {
 		c.doubt(o.Key, o)
 	}
-	wait := c.backoff()
+	wait := c.backoff(lastBackoff)
+	if c.refused {
+		wait = c.backoff(lastRefusal)
+	}
 	if failure.RetryAfter > 0 {
 		wait = failure.RetryAfter
 		if err := c.block(ctx, c.id, wait); err != nil {
@@ -258,9 +297,9 @@ func (c *chat) retry(ctx context.Context, o store.Outgoing, failure *botapi.Erro
 	}
 	// A chat that Telegram holds back is no failure of ours, but Once does not
 	// wait for it for ever.
-	giveUp := c.Once && (c.failures >= onceAttempts && failure.RetryAfter == 0 || time.Since(c.since)+wait > onceWait)
-	if giveUp || !c.reported && time.Since(c.since) >= c.Patience {
-		c.left(o, cause)
+	giveUp := c.Once && (c.refused || c.failures >= onceAttempts && failure.RetryAfter == 0 || time.Since(c.since)+wait > onceWait)
+	if giveUp || time.Since(c.since) >= c.Patience {
+		c.left(ctx, cause)
 	}
 	return !giveUp, nil
 }
@@ -271,15 +310,21 @@ func (c *chat) fail() {
 	}
 }
 
-func (c *chat) backoff() time.Duration {
-	return min(firstBackoff<<min(c.failures-1, 10), lastBackoff)
+func (c *chat) backoff(limit time.Duration) time.Duration {
+	return min(firstBackoff<<min(c.failures-1, 12), limit)
 }
 
-// left reports that an update's message stays in the outbox.
-func (c *chat) left(o store.Outgoing, cause error) {
-	c.reported = true
-	c.Reports.Settled(o.Key, sessionOf(o), cycle.Result{Left: true, Code: cycle.ProcessingException,
-		Message: processingError(o.Key, cause), SendTime: c.took(o.Key)})
+// left reports of every update that waits for a message to this chat alone that
+// its messages stay in the outbox.
+func (c *chat) left(ctx context.Context, cause error) {
+	unsent, err := c.Store.Unsent(context.WithoutCancel(ctx), c.id)
+	if err != nil {
+		c.Log.Error("outbox failed", zap.Int64("chat", c.id), zap.Error(err))
+	}
+	for _, u := range unsent {
+		c.Reports.Settled(u.Key, u.SessionID, cycle.Result{Left: true, Code: cycle.ProcessingException,
+			Message: processingError(u.Key, cause), SendTime: c.took(u.Key)})
+	}
 }
 
 // doubt reports a message that may arrive twice.

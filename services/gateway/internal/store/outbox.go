@@ -127,6 +127,18 @@ func (s *Store) PendingChats(ctx context.Context) (chats []int64, err error) {
 	return chats, err
 }
 
+// Unsent are the updates that nothing but messages to a chat is left to do for.
+func (s *Store) Unsent(ctx context.Context, chatID int64) (updates []Update, err error) {
+	err = s.read(ctx, func(q *tx) error {
+		updates, err = collect(q, readUpdate, `SELECT `+updateColumns+` FROM updates
+			WHERE bot_id = $1 AND state = 'FINISHED' AND (update_id, generation) IN (
+				SELECT update_id, generation FROM outbox WHERE bot_id = $1 AND chat_id = $2 AND done_at = 0)
+			ORDER BY generation, update_id`, q.bot, chatID)
+		return err
+	})
+	return updates, err
+}
+
 // NextMessage is the message a chat gets next; none while one is being sent.
 func (s *Store) NextMessage(ctx context.Context, chatID int64) (o Outgoing, ok bool, err error) {
 	err = s.read(ctx, func(q *tx) error { o, ok, err = q.waiting(chatID); return err })
