@@ -138,8 +138,10 @@ func (o *outcome) finish(end ending) *orchestratorv1.Finished {
 }
 
 // judge decides between what Codex said, what the worker did and how the process
-// left. turn.completed outweighs everything but a wrong thread: whatever a stop
-// made of the exit status, the prompt is done.
+// left. turn.completed outweighs everything but a wrong thread and the limit of
+// the turn: whatever a stop made of the exit status, the prompt is done. A Codex
+// that completes after its limit is late: a SIGINT does not reach one that has
+// only just started, and whether it was fast enough would be chance.
 func (o *outcome) judge(end ending) (orchestratorv1.TurnState, orchestratorv1.FinishCause, string) {
 	const (
 		succeeded   = orchestratorv1.TurnState_TURN_STATE_SUCCEEDED
@@ -150,7 +152,7 @@ func (o *outcome) judge(end ending) (orchestratorv1.TurnState, orchestratorv1.Fi
 	switch {
 	case o.mismatch:
 		return failed, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH, textWrongThread
-	case o.completed:
+	case o.completed && end.cause != orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT:
 		return succeeded, 0, ""
 	}
 	switch end.cause {

@@ -93,6 +93,8 @@ func TestOutcome(t *testing.T) {
 		{"spawn", "", nil, ending{cause: orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN}, "FAILED SPAWN codex backend error: spawn"},
 		{"timeout", "", events{started(threadA)}, ending{cause: orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT, exit: exit(1)},
 			"FAILED TIMEOUT codex backend error: timeout"},
+		{"completed after the limit", "", answered, ending{cause: orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT, exit: exit(0)},
+			"FAILED TIMEOUT codex backend error: timeout"},
 		{"idle", "", events{started(threadA)}, ending{cause: orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT, exit: exit(1)},
 			"FAILED IDLE_TIMEOUT codex stream idle timeout"},
 		{"drained", "", events{started(threadA)}, ending{cause: orchestratorv1.FinishCause_FINISH_CAUSE_DRAINED, exit: exit(1)},

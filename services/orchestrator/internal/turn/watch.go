@@ -20,8 +20,9 @@ type watch struct {
 	leave   *time.Timer // Codex said that it is done, or closed its output
 	kill    *time.Timer // after SIGINT
 
-	stopped bool // SIGINT was sent
-	failed  bool // the journal refused; what else Codex says is read and dropped
+	limit   time.Time // when overall fires
+	stopped bool      // Codex was told to stop
+	deaf    bool      // what else Codex says is read and dropped
 }
 
 func newWatch(t *Turn, run codex.Run) *watch {
@@ -29,9 +30,10 @@ func newWatch(t *Turn, run codex.Run) *watch {
 	if limit <= 0 {
 		limit = t.manager.timeout
 	}
+	end := t.started.Add(limit)
 	w := &watch{
-		turn: t, run: run, chunks: make(chan chunk), gone: run.Done(),
-		overall: time.NewTimer(time.Until(t.started.Add(limit))), idle: time.NewTimer(t.manager.idle),
+		turn: t, run: run, chunks: make(chan chunk), gone: run.Done(), limit: end,
+		overall: time.NewTimer(time.Until(end)), idle: time.NewTimer(t.manager.idle),
 		leave: time.NewTimer(time.Hour), kill: time.NewTimer(time.Hour),
 	}
 	w.leave.Stop()
@@ -41,6 +43,9 @@ func newWatch(t *Turn, run codex.Run) *watch {
 
 // follow returns when nothing more can come.
 func (w *watch) follow() {
+	if !time.Now().Before(w.limit) { // Codex took longer to start than the turn may
+		w.stop(orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT)
+	}
 	go read(w.run, w.chunks)
 	failure := w.turn.failure
 	for w.chunks != nil || w.gone != nil {
@@ -54,7 +59,7 @@ func (w *watch) follow() {
 			w.stop(cause)
 		case <-failure:
 			failure = nil
-			w.failed = true
+			w.deaf = true
 			w.stop(orchestratorv1.FinishCause_FINISH_CAUSE_IO)
 		case <-w.overall.C:
 			w.stop(orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT)
@@ -78,7 +83,7 @@ func (w *watch) receive(c chunk, open bool) {
 		return
 	}
 	o := w.turn.outcome
-	if len(c.events) > 0 && !w.failed {
+	if len(c.events) > 0 && !w.deaf {
 		over := o.terminal()
 		w.turn.take(c.events)
 		if o.terminal() && !over {
@@ -103,7 +108,9 @@ func (w *watch) receive(c chunk, open bool) {
 }
 
 // stop begins the sequence SIGINT, two seconds, SIGKILL. The first cause stands,
-// unless Codex had already said that the turn is over.
+// unless Codex had already said that the turn is over. Codex that has said nothing
+// yet may not handle SIGINT yet, and without a handler the first process of a
+// namespace does not get it: it is killed at once, and says nothing more.
 func (w *watch) stop(cause orchestratorv1.FinishCause) {
 	if w.stopped || w.gone == nil {
 		return
@@ -118,6 +125,11 @@ func (w *watch) stop(cause orchestratorv1.FinishCause) {
 		end.closed = true // it closed its output and did not leave
 	default:
 		end.cause = cause
+	}
+	if !w.turn.outcome.events {
+		w.deaf = true
+		w.run.Kill()
+		return
 	}
 	w.run.Interrupt()
 }
