@@ -98,6 +98,7 @@ func allowed() map[string][]string {
 		"e2e/docs":                           {},
 		"e2e/structure":                      {},
 		"e2e/real":                           {},
+		"e2e/reports":                        {},
 		"e2e/internal/harness":               {grpc},
 		"e2e/internal/responses":             {},
 	}

@@ -1,0 +1,157 @@
+package reports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/telegramsim"
+)
+
+// patience bounds every wait.
+const patience = time.Minute
+
+// world is what all tests share: the programs, built once, and a worker with the
+// scripted Codex. Each test has a bot of its own, for whom nothing has happened.
+type world struct {
+	programs harness.Programs
+	worker   *harness.Worker
+	bots     int
+}
+
+var shared world
+
+func TestMain(m *testing.M) {
+	status, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "reports:", err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+func run(m *testing.M) (status int, err error) {
+	dir, err := os.MkdirTemp("", "telecodex-reports")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if shared.programs, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex"); err != nil {
+		return 0, err
+	}
+	if shared.worker, err = startWorker(filepath.Join(dir, "worker")); err != nil {
+		return 0, err
+	}
+	status = m.Run()
+	err = shared.worker.Stop(20 * time.Second)
+	if status == 0 && err == nil {
+		err = goleak.Find()
+	}
+	return status, err
+}
+
+func startWorker(dir string, env ...string) (*harness.Worker, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return harness.StartWorker(context.Background(), harness.WorkerConfig{Programs: shared.programs, Dir: dir, Env: append([]string{
+		"ORCHESTRATOR_ALLOWED_SANDBOXES=read-only,workspace-write",
+		"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1",
+	}, env...)})
+}
+
+const chat = 1000
+
+// gateway is a simulated Telegram and a directory for a gateway.
+type gateway struct {
+	t     *testing.T
+	sim   *telegramsim.Server
+	dir   string
+	token string
+	env   []string // on top of every start's own
+}
+
+// newGateway starts nothing but Telegram, whose first update has the given id.
+func newGateway(t *testing.T, firstUpdate int64) *gateway {
+	t.Helper()
+	shared.bots++
+	g := &gateway{t: t, dir: t.TempDir(), token: fmt.Sprintf("%d:TOKEN-SECRET-DO-NOT-LEAK", 1000000+shared.bots)}
+	var err error
+	if g.sim, err = telegramsim.Start("127.0.0.1:0", telegramsim.Options{Token: g.token, FirstUpdateID: firstUpdate}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// withoutCodex gives the gateway a worker that finds no Codex.
+func (g *gateway) withoutCodex() {
+	g.t.Helper()
+	worker, err := startWorker(filepath.Join(g.dir, "worker"), "ORCHESTRATOR_CODEX_BIN=no-such-codex")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() {
+		if err := worker.Stop(20 * time.Second); err != nil {
+			g.t.Error(err)
+		}
+	})
+	g.env = append(g.env, "CHANNEL_ORCHESTRATOR_ADDR="+worker.Addr)
+}
+
+func (g *gateway) say(text string) telegramsim.Injected {
+	return g.sim.Inject(telegramsim.Incoming{ChatID: chat, Text: text})
+}
+
+// start starts the program; the test ends it.
+func (g *gateway) start(args []string, env ...string) *harness.Process {
+	g.t.Helper()
+	p, err := harness.Start(harness.Command{Path: shared.programs.Path("gateway"), Args: args, Dir: g.dir, Env: append([]string{
+		"CHANNEL_TOKEN=" + g.token,
+		"CHANNEL_TELEGRAM_API_URL=" + g.sim.URL,
+		"CHANNEL_ORCHESTRATOR_ADDR=" + shared.worker.Addr,
+		"CHANNEL_ALLOWED_CHAT_IDS=1000",
+		"CHANNEL_CURSOR_STATE_PATH=cursor.json", "CHANNEL_STORE=gateway.db",
+		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=", "CHANNEL_SEND_RATE=0",
+	}, env...)})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() {
+		if err := p.Stop(20 * time.Second); err != nil {
+			g.t.Error(err)
+		}
+		if g.t.Failed() {
+			g.t.Logf("%s\n%s", p.Stdout(), p.Stderr())
+		}
+		if strings.Contains(p.Stdout()+p.Stderr(), "DO-NOT-LEAK") {
+			g.t.Error("the gateway has printed a secret")
+		}
+	})
+	return p
+}
+
+// ended waits for the end of a program.
+func (g *gateway) ended(p *harness.Process) (status int) {
+	g.t.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-p.Done():
+	case <-timer.C:
+		g.t.Fatal("the gateway goes on")
+	}
+	return p.Status()
+}
