@@ -48,7 +48,7 @@ func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 // load reads the head. Whatever was known of an earlier one is forgotten.
 func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 	r.release()
-	stored, err := r.m.Store.Load(ctx, r.session)
+	stored, err := r.stored(ctx)
 	if err != nil {
 		return r.storeFailed(ctx, err)
 	}
@@ -82,6 +82,16 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 		r.place = r.m.Workers.Hold(head.WorkerID)
 	}
 	return []lane.Input{{Kind: lane.Loaded, Head: in}}, nil
+}
+
+// stored is what the lane goes on from: what the end of the last turn said, or
+// else what the store says now.
+func (r *runner) stored(ctx context.Context) (store.Lane, error) {
+	if r.ahead == nil {
+		return r.m.Store.Load(ctx, r.session)
+	}
+	defer func() { r.ahead = nil }()
+	return *r.ahead, nil
 }
 
 // find takes a place at a worker for a new turn, if there is one.
@@ -156,7 +166,6 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 			return err
 		}
 		t.JournalID = r.accepted.GetJournalId()
-		r.showTyping()
 	case lane.Name:
 		if err := st.SetThread(ctx, t.ID, r.thread); err != nil {
 			return err
@@ -192,7 +201,10 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 	var err error
 	switch e {
 	case lane.Finish, lane.FinishRefused, lane.FinishCancelled:
-		err = st.Finish(ctx, t.ID, outcome, messages)
+		var next store.Lane
+		if next, err = st.Finish(ctx, t.ID, outcome, messages); err == nil {
+			r.ahead = &next
+		}
 	case lane.Interrupt:
 		err = st.Interrupt(ctx, t.ID, false, outcome, messages)
 	case lane.InterruptUnpin:

@@ -16,8 +16,13 @@ import (
 	"telecodex.dev/services/internal/rpc"
 )
 
-// typingEvery renews the chat action, which lasts five seconds.
-const typingEvery = 4 * time.Second
+const (
+	// typingAfter is when the chat action begins: a turn that ends sooner needs
+	// none, and a person sees within a second that something happens.
+	typingAfter = 300 * time.Millisecond
+	// typingEvery renews the chat action, which lasts five seconds.
+	typingEvery = 4 * time.Second
+)
 
 // runner carries out the lane of one session. Everything but woken belongs to
 // its goroutine.
@@ -31,7 +36,8 @@ type runner struct {
 
 	state lane.State
 	head  store.Turn
-	held  string // worker that holds the session's thread
+	ahead *store.Lane // what the lane goes on with, where that is known
+	held  string      // worker that holds the session's thread
 
 	place    *workers.Place
 	call     *call
@@ -227,6 +233,7 @@ func (r *runner) take(i item) (lane.Input, bool) {
 	switch {
 	case i.accepted != nil:
 		r.accepted, r.joined = i.accepted, time.Now()
+		r.typed = r.joined.Add(typingAfter - typingEvery)
 		return lane.Input{Kind: lane.Joined}, true
 	case i.event != nil:
 		return r.takeEvent(i.event)

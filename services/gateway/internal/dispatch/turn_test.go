@@ -76,12 +76,11 @@ func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 		equal(t, "outcome", w.settled(w.send(id, store.KindPrompt, "quick")).Outcome, "succeeded")
 	}
 	equal(t, "slow one", w.trace(slow).Update.State, store.Accepted)
-	w.mu.Lock()
-	typed := w.typed
-	w.mu.Unlock()
-	if typed == 0 {
-		t.Error("nothing shows that the turn runs")
-	}
+	w.eventually("something shows that the turn runs", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.typed > 0
+	})
 	f.set(func() { f.hold = nil })
 	equal(t, "outcome", w.settled(slow).Outcome, "succeeded")
 }

@@ -54,7 +54,7 @@ func TestCancelMeansTheOldestOpenTurnBeforeIt(t *testing.T) {
 		return turn.ID + " " + string(turn.State)
 	}
 	d.ingest(prompt(1, "a"))
-	d.must(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)) // long after the time of the test's updates
+	d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil))) // long after the time of the test's updates
 	in, err := d.Ingest(ctx, []store.NewUpdate{prompt(2, "b"), prompt(3, "c"), command(4, store.KindCancel), prompt(5, "d"),
 		command(6, store.KindCancel)}, time.Now().Add(time.Millisecond))
 	d.must(err)
@@ -84,7 +84,7 @@ func TestCancelKeepsMeaningATurnThatHasEndedSince(t *testing.T) {
 	ctx := t.Context()
 	d.ingest(prompt(1, "a"), prompt(2, "b"), command(3, store.KindCancel)) // received long before they end
 	for id := range int64(2) {
-		d.must(d.Finish(ctx, turnID(id+1, 1), store.Outcome{Name: "succeeded"}, nil))
+		d.must(second(d.Finish(ctx, turnID(id+1, 1), store.Outcome{Name: "succeeded"}, nil)))
 		d.reopen()
 		turn, ok, err := d.CancelTarget(ctx, key(3))
 		d.must(err)
@@ -112,6 +112,6 @@ func TestCancelMeansWhatRunsAfterADecision(t *testing.T) {
 		if !ok || turn.ID != turnID(2, 1) {
 			t.Errorf("target = %+v, %v", turn, ok)
 		}
-		d.must(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "cancelled"}, nil))
+		d.must(second(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "cancelled"}, nil)))
 	}
 }

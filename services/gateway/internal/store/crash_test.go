@@ -53,7 +53,7 @@ func writeUntilKilled(path string) {
 			case store.Assigned:
 				fail(s.Accept(ctx, head.ID, "j"))
 			}
-			fail(s.Finish(ctx, head.ID, store.Outcome{Name: "succeeded"}, answer(head.Prompt)))
+			fail(second(s.Finish(ctx, head.ID, store.Outcome{Name: "succeeded"}, answer(head.Prompt))))
 			fmt.Println("finished", head.Key.UpdateID)
 		}
 	}

@@ -115,7 +115,7 @@ func TestDocumentThatDoesNotFitLeavesNothing(t *testing.T) {
 	d.ingest(prompt(1, "a"))
 	want := document(8 * part)
 	finish := func() error {
-		return d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, []store.Message{want})
+		return second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, []store.Message{want}))
 	}
 	d.must(d.db.LimitPages(ctx, 4*part/4096)) // half of it fits
 	if err := finish(); sqldb.KindOf(err) != sqldb.Full {

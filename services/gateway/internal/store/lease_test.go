@@ -32,7 +32,6 @@ func TestEveryWriteOfAPastHolderIsRefused(t *testing.T) {
 	_, err := d.db.Acquire(t.Context(), bot, nil)
 	d.must(err)
 	ctx := t.Context()
-	second := func(_ any, err error) error { return err }
 	for name, err := range map[string]error{
 		"Beat":          old.Beat(ctx),
 		"Ingest":        second(old.Ingest(ctx, []store.NewUpdate{prompt(3, "y")}, began)),
@@ -40,7 +39,7 @@ func TestEveryWriteOfAPastHolderIsRefused(t *testing.T) {
 		"Unassign":      old.Unassign(ctx, turnID(1, 1)),
 		"Accept":        old.Accept(ctx, turnID(1, 1), ""),
 		"SetThread":     old.SetThread(ctx, turnID(1, 1), ""),
-		"Finish":        old.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil),
+		"Finish":        second(old.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)),
 		"Interrupt":     old.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil),
 		"Restart":       second(old.Restart(ctx, turnID(1, 1), nil)),
 		"Resolve":       second(old.Resolve(ctx, turnID(1, 1), store.Drop, "")),

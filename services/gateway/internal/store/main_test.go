@@ -83,6 +83,9 @@ func (d *desk) must(err error) {
 	}
 }
 
+// second is the error of a call that returns something else too.
+func second(_ any, err error) error { return err }
+
 // prompt is an accepted message of the test's chat.
 func prompt(id int64, text string) store.NewUpdate {
 	return store.NewUpdate{UpdateID: id, Kind: store.KindPrompt, State: store.Queued, Digest: fmt.Sprintf("digest of %d: %s", id, text),

@@ -12,12 +12,14 @@ func (s *Store) Stats(ctx context.Context) (st Stats, err error) {
 		if st.Cursor, err = q.cursor(s.bot.Fingerprint); err != nil {
 			return err
 		}
-		return q.row(`SELECT
-				(SELECT count(*) FROM updates WHERE bot_id = $1 AND work = 'lane' AND state = 'QUEUED'),
-				(SELECT count(*) FROM updates WHERE bot_id = $1 AND work = 'lane' AND state <> 'QUEUED'),
+		err := q.row(`SELECT
+				(SELECT count(*) FROM updates WHERE bot_id = $1 AND work = 'lane'),
+				(SELECT count(*) FROM turns WHERE bot_id = $1 AND ended_at = 0 AND state <> 'QUEUED'),
 				(SELECT count(*) FROM turns WHERE bot_id = $1 AND state = 'INTERRUPTED' AND resolution = ''),
 				(SELECT count(*) FROM outbox WHERE bot_id = $1 AND done_at = 0)`, q.bot).
 			Scan(&st.Queued, &st.Running, &st.Interrupted, &st.Outbox)
+		st.Queued -= st.Running // what runs is work of its lane until it ends
+		return err
 	})
 	return st, err
 }

@@ -16,7 +16,7 @@ func finished(t *testing.T, messages ...store.Message) *desk {
 	t.Helper()
 	d := newDesk(t)
 	d.ingest(prompt(1, "a"))
-	d.must(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "succeeded", ErrorCode: "c", ErrorMessage: "m"}, messages))
+	d.must(second(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "succeeded", ErrorCode: "c", ErrorMessage: "m"}, messages)))
 	return d
 }
 
@@ -148,7 +148,7 @@ func TestChatsAreIndependentAndInOrder(t *testing.T) {
 		u.Private = id%2 == 0
 		u.SessionID = fmt.Sprintf("telegram:%d", u.ChatID)
 		d.ingest(u)
-		d.must(d.Finish(t.Context(), turnID(id, 1), store.Outcome{Name: "succeeded"}, answer(fmt.Sprint(id))))
+		d.must(second(d.Finish(t.Context(), turnID(id, 1), store.Outcome{Name: "succeeded"}, answer(fmt.Sprint(id)))))
 	}
 	chats, err := d.PendingChats(t.Context())
 	d.must(err)

@@ -97,7 +97,7 @@ func (c *chaos) finish(id string) {
 	var generation, update int64
 	_, _ = fmt.Sscanf(id, "1000000-%d-%d-", &generation, &update)
 	before := len(c.outbox(update))
-	if c.tolerate(c.Finish(c.t.Context(), id, store.Outcome{Name: "succeeded"}, answer(fmt.Sprint("answer ", update)))) &&
+	if c.tolerate(second(c.Finish(c.t.Context(), id, store.Outcome{Name: "succeeded"}, answer(fmt.Sprint("answer ", update))))) &&
 		len(c.outbox(update)) > before {
 		c.succeeded[update]++
 	}

@@ -34,3 +34,22 @@ func TestLaneIsLoadedWithItsSession(t *testing.T) {
 		t.Errorf("session = %+v, turn = %+v", session, turn)
 	}
 }
+
+func TestTheEndOfATurnSaysWhatItsLaneGoesOnWith(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	d.ingest(prompt(1, "a"), prompt(2, "b"))
+	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+	for _, id := range []int64{1, 1, 2} { // saying it again changes nothing
+		next, err := d.Finish(ctx, turnID(id, 1), store.Outcome{Name: "succeeded"}, answer("done"))
+		d.must(err)
+		loaded, err := d.Load(ctx, "telegram:42")
+		d.must(err)
+		if diff := cmp.Diff(loaded, next); diff != "" {
+			t.Errorf("after update %d: %s", id, diff)
+		}
+		if next.Found != (id == 1) || next.Found && (next.Turn.ID != turnID(2, 1) || next.Session.WorkerID != worker) {
+			t.Errorf("after update %d: %+v", id, next)
+		}
+	}
+}

@@ -62,7 +62,9 @@ func (q *tx) assignable(turnID, workerID string) (t Turn, held, ok bool, err err
 			AND NOT EXISTS (SELECT 1 FROM turns r WHERE r.bot_id = u.bot_id AND r.session_id = u.session_id AND r.ended_at = 0
 				AND r.state <> 'QUEUED')
 			AND NOT EXISTS (SELECT 1 FROM updates o WHERE o.bot_id = u.bot_id AND o.session_id = u.session_id AND o.work = 'lane'
-				AND (o.generation, o.update_id) < (u.generation, u.update_id))`,
+				AND o.generation < u.generation)
+			AND NOT EXISTS (SELECT 1 FROM updates o WHERE o.bot_id = u.bot_id AND o.session_id = u.session_id AND o.work = 'lane'
+				AND o.generation = u.generation AND o.update_id < u.update_id)`,
 		q.bot, key.UpdateID, key.Generation, workerID, attempt, turnID).Scan(&t.SessionID, &t.ThreadID, &held)
 	if errors.Is(err, sql.ErrNoRows) {
 		return t, false, false, nil
@@ -167,30 +169,42 @@ func (s *Store) SetThread(ctx context.Context, turnID, threadID string) error {
 	})
 }
 
-// Finish stores how a turn ended, together with the messages that say so. Once
-// they are sent, or at once when there are none, the update is delivered.
-// Finishing again with the same outcome changes nothing.
-func (s *Store) Finish(ctx context.Context, turnID string, o Outcome, messages []Message) error {
-	return s.write(ctx, func(q *tx) error {
+// Finish stores how a turn ended, together with the messages that say so, and
+// returns what its lane goes on with. Once they are sent, or at once when there
+// are none, the update is delivered. Finishing again with the same outcome changes
+// nothing.
+func (s *Store) Finish(ctx context.Context, turnID string, o Outcome, messages []Message) (next Lane, err error) {
+	err = s.write(ctx, func(q *tx) error {
 		t, err := q.step(turnID)
-		if err != nil || t.State == Finished && t.Outcome == o.Name && t.ErrorCode == o.ErrorCode {
+		if err != nil {
 			return err
 		}
-		if t.State != Queued && t.State != Assigned && t.State != Accepted {
-			return t.refuse("open")
+		if t.State != Finished || t.Outcome != o.Name || t.ErrorCode != o.ErrorCode {
+			if err := q.finish(t, o, messages); err != nil {
+				return err
+			}
 		}
-		if err := q.end(t, Finished, o); err != nil {
-			return err
-		}
-		if err := q.setUpdate(t.Key, t.Kind, Finished); err != nil {
-			return err
-		}
-		if len(messages) > 0 {
-			return q.post(t.Key, t.ID, messages)
-		}
-		_, err = q.deliver(t.Key)
+		next, err = q.lane(t.SessionID)
 		return err
 	})
+	return next, err
+}
+
+func (q *tx) finish(t Turn, o Outcome, messages []Message) error {
+	if t.State != Queued && t.State != Assigned && t.State != Accepted {
+		return t.refuse("open")
+	}
+	if err := q.end(t, Finished, o); err != nil {
+		return err
+	}
+	if err := q.setUpdate(t.Key, t.Kind, Finished); err != nil {
+		return err
+	}
+	if len(messages) > 0 {
+		return q.post(t.Key, t.ID, messages)
+	}
+	_, err := q.deliver(t.Key)
+	return err
 }
 
 // end writes how a turn ended.

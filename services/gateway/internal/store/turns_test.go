@@ -39,7 +39,7 @@ func (d *desk) step(ctx context.Context, name string, update int64) (err error) 
 	case "thread":
 		err = d.SetThread(ctx, id, "thread-1")
 	case "finish":
-		err = d.Finish(ctx, id, store.Outcome{Name: "succeeded"}, answer("done"))
+		_, err = d.Finish(ctx, id, store.Outcome{Name: "succeeded"}, answer("done"))
 	case "interrupt":
 		err = d.Interrupt(ctx, id, false, store.Outcome{Name: "interrupted"}, answer("what now?"))
 	case "restart":
@@ -186,7 +186,7 @@ func TestAssigningPinsTheSession(t *testing.T) {
 	}
 	d.must(d.Assign(ctx, turnID(1, 1), worker, "", ""))
 	d.must(d.Accept(ctx, turnID(1, 1), "j1"))
-	d.must(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil))
+	d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)))
 	wantStateError(t, d.Assign(ctx, turnID(2, 1), "worker-2", "", ""))
 	d.must(d.Assign(ctx, turnID(2, 1), worker, "j1", ""))
 	// The pin was there before this assignment, so that it stays.
@@ -216,7 +216,7 @@ func TestOnlyTheHeadOfALaneIsAssigned(t *testing.T) {
 		t.Errorf("head = %+v, %v; want the turn that runs", head, err)
 	}
 	wantStateError(t, d.Assign(ctx, turnID(1, 2), worker, "", ""))
-	d.must(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "succeeded"}, nil))
+	d.must(second(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "succeeded"}, nil)))
 	head, _, err := d.Head(ctx, "telegram:42")
 	d.must(err)
 	if head.ID != turnID(1, 2) || head.Prompt != "go on" || next.Next == nil || next.Next.ID != head.ID {
@@ -237,7 +237,7 @@ func TestThreadAndUsageBelongToTheSession(t *testing.T) {
 		d.must(d.Assign(ctx, turnID(id, 1), worker, "j", ""))
 		d.must(d.Accept(ctx, turnID(id, 1), "j"))
 		d.must(d.SetThread(ctx, turnID(id, 1), thread))
-		d.must(d.Finish(ctx, turnID(id, 1), store.Outcome{Name: "succeeded", Usage: &total}, nil))
+		d.must(second(d.Finish(ctx, turnID(id, 1), store.Outcome{Name: "succeeded", Usage: &total}, nil)))
 		trace, err := d.Trace(ctx, id, 1)
 		d.must(err)
 		return trace.Turns[0].Usage
@@ -353,11 +353,11 @@ func TestTheFirstDecisionHolds(t *testing.T) {
 func TestFinishingWithAnotherOutcomeIsRefused(t *testing.T) {
 	d := newDesk(t)
 	d.ingest(prompt(1, "a"))
-	d.must(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "cancelled", ErrorMessage: "a\x00b"}, nil))
+	d.must(second(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "cancelled", ErrorMessage: "a\x00b"}, nil)))
 	if got := d.state(1); got != store.Delivered {
 		t.Errorf("without messages the update is %s", got)
 	}
-	wantStateError(t, d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("x")))
+	wantStateError(t, second(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("x"))))
 	var state *store.StateError
 	err := d.Interrupt(t.Context(), turnID(1, 1), false, store.Outcome{}, nil)
 	if !errors.As(err, &state) || state.Have != "FINISHED" {

@@ -58,7 +58,7 @@ func TestRenewMakesAPromptInANewThread(t *testing.T) {
 	d.ingest(prompt(1, "one"), wish, bare)
 	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 	d.must(d.SetThread(ctx, turnID(1, 1), "thread"))
-	d.must(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil))
+	d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)))
 	for range 2 {
 		d.must(d.Renew(ctx, key(2)))
 	}
