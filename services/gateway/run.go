@@ -120,15 +120,19 @@ func (g *gateway) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
+// deafAfter is how long polls may go without success before nobody listens.
+func (c Config) deafAfter() time.Duration {
+	return max(2*c.LongPoll, 2*c.PollInterval) + 30*time.Second
+}
+
 // ready says why the gateway does not do its work: a poller that went deaf is
 // not ready, whatever else runs.
 func (g *gateway) ready() error {
-	limit := max(2*g.LongPoll, 2*g.PollInterval) + 30*time.Second
 	last := g.poller.LastSuccess()
 	switch age := time.Since(last); {
 	case last.IsZero():
 		return errors.New("no poll has succeeded yet")
-	case age > limit:
+	case age > g.deafAfter():
 		return fmt.Errorf("the last successful poll was %s ago", age.Round(time.Second))
 	}
 	return nil

@@ -5,91 +5,184 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
+	"telecodex.dev/services/internal/checkup"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/proctree"
 	"telecodex.dev/services/orchestrator/internal/statedir"
 )
 
-// Verdict is what a check came to.
-type Verdict string
-
-// Verdicts.
+// Limits of the checks.
 const (
-	Pass Verdict = "ok"
-	Warn Verdict = "warning" // it works, but the operator should know
-	Fail Verdict = "failed"  // the worker cannot do its work
+	diskLimit  = 10 * time.Second
+	codexLimit = 45 * time.Second // all that Codex is asked
+	askLimit   = 15 * time.Second // each of it
 )
 
-// Finding is what one check says about a configuration, in words for the operator.
-type Finding struct {
-	Name    string
-	Verdict Verdict
-	Detail  string
-}
+// danger is the sandbox mode that is none.
+const danger = "danger-full-access"
 
-// checkTimeout bounds how long Codex may take to say its version.
-const checkTimeout = 30 * time.Second
-
-// Check tries out what a worker with this configuration needs, without serving.
-// The program must have called proctree.Main first.
-func Check(ctx context.Context, c Config) []Finding {
-	c, err := c.prepared()
+// Check looks whether what a worker with this configuration needs is there: its
+// directories, Codex, a login, a sandbox, and something to contain Codex with. It
+// serves nothing, leaves nothing behind, and only looks at the directory of a
+// worker that runs. The program must have called Contain first.
+func Check(ctx context.Context, c Config) []*checkup.Check {
+	prepared, err := c.prepared()
 	if err != nil {
-		return []Finding{{"configuration", Fail, err.Error()}}
+		return []*checkup.Check{checkup.Start(ctx, "worker", time.Second, func(context.Context) []checkup.Finding {
+			return []checkup.Finding{checkup.Broken("worker", err.Error(), "look at ORCHESTRATOR_WORKSPACE_ROOTS and the other directories")}
+		})}
 	}
-	return append([]Finding{checkStateDir(c), checkSandboxes(c)}, checkCodex(ctx, c)...)
+	return []*checkup.Check{
+		checkup.Start(ctx, "codex", codexLimit, prepared.checkCodex),
+		checkup.Start(ctx, "state directory", diskLimit, func(context.Context) []checkup.Finding { return prepared.checkDirectories() }),
+	}
 }
 
-func checkStateDir(c Config) Finding {
-	dir, err := statedir.Open(c.StateDir)
-	var locked *statedir.LockedError
-	switch {
-	case errors.As(err, &locked):
-		return Finding{"state directory", Warn, err.Error()}
-	case err != nil:
-		return Finding{"state directory", Fail, err.Error()}
-	}
-	defer dir.Close()
-	probe, err := os.CreateTemp(dir.Private(), "probe")
+func (c Config) checkDirectories() []checkup.Finding {
+	const mend = "choose another ORCHESTRATOR_STATE_DIR"
+	used, err := statedir.InUse(c.StateDir)
 	if err != nil {
-		return Finding{"state directory", Fail, err.Error()}
+		return []checkup.Finding{checkup.Broken("state directory", err.Error(), "let this user write there, or "+mend)}
 	}
-	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
-		return Finding{"state directory", Fail, err.Error()}
+	found := checkup.Directory("state directory", filepath.Join(c.StateDir, "private"), used, mend)
+	if used && found[0].Verdict == checkup.OK {
+		found[0].Detail = c.StateDir + ": a worker that runs here uses it, so it was only looked at"
 	}
-	return Finding{"state directory", Pass, c.StateDir}
+	workspace := checkup.Directory("workspace", c.WorkspaceDir, used, "choose another ORCHESTRATOR_WORKSPACE_DIR")
+	if filepath.Dir(c.WorkspaceDir) == c.StateDir {
+		workspace = workspace[:1] // the same disk
+	}
+	return append(found, workspace...)
 }
 
-func checkSandboxes(c Config) Finding {
-	if slices.Contains(c.AllowedSandboxes, "danger-full-access") {
-		return Finding{"sandbox", Warn, "danger-full-access is allowed: whoever may send a prompt can read and write everything this user can, " +
-			"other sessions' files among it"}
+// checkCodex asks Codex as a turn would: the same binary, environment and
+// containment.
+func (c Config) checkCodex(ctx context.Context) []checkup.Finding {
+	native, err := codex.ResolveNative(c.CodexBin)
+	if err != nil {
+		return []checkup.Finding{c.notFound(err)}
 	}
-	return Finding{"sandbox", Pass, fmt.Sprintf("allowed: %v; commands of Codex can read every file this user can", c.AllowedSandboxes)}
-}
-
-func checkCodex(ctx context.Context, c Config) []Finding {
+	dir, err := os.MkdirTemp("", "telecodex-doctor-")
+	if err != nil {
+		return []checkup.Finding{checkup.Broken("codex", err.Error(), "let this user write to the directory for temporary files")}
+	}
+	defer os.RemoveAll(dir) // it is empty, or the system's to clean
 	supervisor, err := proctree.New(proctree.Options{})
 	if err != nil {
-		return []Finding{{"process supervision", Fail, err.Error()}}
+		return []checkup.Finding{checkup.Broken("containment", err.Error(), "the worker cannot start processes")}
 	}
-	defer supervisor.Close()
-	containment := Finding{"process supervision", Pass, supervisor.Containment()}
-	if supervisor.Containment() == "scan" {
-		containment.Verdict = Warn
-		containment.Detail = "neither namespaces nor cgroups can be used: what a killed worker leaves behind runs on until its next start"
+	defer supervisor.Close() // nothing runs any more
+	engine := codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(dir), c.CodexEnv, nil), Supervisor: supervisor})
+	found := checkup.Well("codex", "%s", native)
+	if codex.IsScript(native) {
+		found = checkup.Doubtful("codex", native+" is a script", "name the native binary in ORCHESTRATOR_CODEX_BIN: to stop the script need not stop what it has started")
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	version, err := codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(os.TempDir()), c.CodexEnv, nil), Supervisor: supervisor}).Version(ctx)
+	asked := []func(context.Context) checkup.Finding{
+		func(ctx context.Context) checkup.Finding { return checkVersion(ctx, engine) },
+		func(ctx context.Context) checkup.Finding { return c.checkLogin(ctx, engine) },
+	}
+	modes := slices.DeleteFunc(slices.Clone(c.AllowedSandboxes), func(mode string) bool { return mode == danger })
+	for _, mode := range modes {
+		asked = append(asked, func(ctx context.Context) checkup.Finding { return checkSandbox(ctx, engine, mode, dir) })
+	}
+	return slices.Concat([]checkup.Finding{found}, sideBySide(ctx, asked),
+		[]checkup.Finding{c.checkAllowed(), checkup.Containment("containment", supervisor.Containment())})
+}
+
+// sideBySide asks all at once, each for at most askLimit.
+func sideBySide(ctx context.Context, asked []func(context.Context) checkup.Finding) []checkup.Finding {
+	found := make([]checkup.Finding, len(asked))
+	var all sync.WaitGroup
+	for i, ask := range asked {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, askLimit)
+			defer cancel()
+			found[i] = ask(ctx)
+		})
+	}
+	all.Wait()
+	return found
+}
+
+func (c Config) notFound(err error) checkup.Finding {
+	if errors.Is(err, codex.ErrNoNative) {
+		return checkup.Broken("codex", err.Error(), "npm install -g @openai/codex")
+	}
+	return checkup.Broken("codex", fmt.Sprintf("%s cannot be found or executed", c.CodexBin), "npm install -g @openai/codex, or name it in ORCHESTRATOR_CODEX_BIN")
+}
+
+func checkVersion(ctx context.Context, engine *codex.Exec) checkup.Finding {
+	const name = "codex version"
+	version, err := engine.Version(ctx)
+	switch {
+	case errors.Is(err, codex.ErrVersion):
+		return checkup.Broken(name, "what was started does not call itself Codex", "look at ORCHESTRATOR_CODEX_BIN")
+	case err != nil:
+		return notRun(name, err)
+	}
+	return checkup.CodexVersion(name, version, codex.TestedVersionMin, codex.TestedVersionMax)
+}
+
+// notRun is a finding about a Codex that could not be asked. The error's own text
+// is for anyone; what it wraps is left out.
+func notRun(name string, err error) checkup.Finding {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %s", askLimit)
+	}
+	return checkup.Broken(name, err.Error(), "run `codex --version` as this user, and mend what it says")
+}
+
+// ownProvider finds a provider that the configuration of Codex chooses.
+var ownProvider = regexp.MustCompile(`(?m)^\s*model_provider\s*=`)
+
+func (c Config) checkLogin(ctx context.Context, engine *codex.Exec) checkup.Finding {
+	const name = "login"
+	in, err := engine.LoggedIn(ctx)
 	switch {
 	case err != nil:
-		return []Finding{containment, {"codex", Fail, fmt.Sprintf("%s cannot be run: %v", c.CodexBin, err)}}
-	case version < codex.TestedVersionMin || version > codex.TestedVersionMax:
-		return []Finding{containment, {"codex", Warn, fmt.Sprintf("version %s; tested with %s to %s", version, codex.TestedVersionMin, codex.TestedVersionMax)}}
+		return notRun(name, err)
+	case in:
+		return checkup.Well(name, "Codex is logged in (CODEX_HOME %s)", c.CodexHome)
+	case c.CodexEnv["CODEX_API_KEY"] != "":
+		return checkup.Well(name, "by CODEX_API_KEY; whether it is accepted, the first turn shows")
 	}
-	return []Finding{containment, {"codex", Pass, "version " + version}}
+	if text, err := os.ReadFile(filepath.Join(c.CodexHome, "config.toml")); err == nil && ownProvider.Match(text) {
+		return checkup.Doubtful(name, "not logged in, but "+filepath.Join(c.CodexHome, "config.toml")+" chooses a provider, whose key cannot be tried here",
+			"see that ORCHESTRATOR_CODEX_ENV names the variable with its key")
+	}
+	return checkup.Broken(name, "Codex is not logged in (CODEX_HOME "+c.CodexHome+")",
+		"run `codex login` as this user, or hand on a key: ORCHESTRATOR_CODEX_ENV=CODEX_API_KEY")
+}
+
+// checkSandbox has Codex run a command, as each turn with commands does: where
+// that fails, turns end well and every command in them fails.
+func checkSandbox(ctx context.Context, engine *codex.Exec, mode, dir string) checkup.Finding {
+	name := "sandbox " + mode
+	can, err := engine.CanSandbox(ctx, mode, dir)
+	switch {
+	case err != nil:
+		return notRun(name, err)
+	case !can:
+		return checkup.Broken(name, "Codex cannot run a command in it here: no command of a turn will work",
+			"let it make namespaces (in Docker: security_opt seccomp=unconfined; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); or, where a "+
+				"container of its own is the sandbox, set ORCHESTRATOR_ALLOWED_SANDBOXES and CHANNEL_CODEX_SANDBOX_MODE to "+danger)
+	}
+	return checkup.Well(name, "a command ran in it")
+}
+
+func (c Config) checkAllowed() checkup.Finding {
+	const name = "sandboxes"
+	allowed := strings.Join(c.AllowedSandboxes, ", ")
+	if slices.Contains(c.AllowedSandboxes, danger) {
+		return checkup.Doubtful(name, "allowed: "+allowed+": whoever may send a prompt can read and write all that this user can, other sessions' files among it",
+			"leave "+danger+" out of ORCHESTRATOR_ALLOWED_SANDBOXES, unless a container of its own is the sandbox")
+	}
+	return checkup.Well(name, "allowed: %s; in each of them Codex can read what this user can", allowed)
 }

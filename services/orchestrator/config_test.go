@@ -109,25 +109,3 @@ func TestProgramServesUntilItIsAskedToStop(t *testing.T) {
 		t.Errorf("status %d, %s", status, logs.String())
 	}
 }
-
-func TestCheckFindsWhatIsWrong(t *testing.T) {
-	config := testConfig(t)
-	for _, finding := range orchestrator.Check(t.Context(), config) {
-		if finding.Verdict != orchestrator.Pass {
-			t.Errorf("sound configuration: %+v", finding)
-		}
-	}
-	config.CodexBin = "codex-that-nobody-has"
-	config.AllowedSandboxes = []string{"danger-full-access"}
-	verdicts := map[string]orchestrator.Verdict{}
-	for _, finding := range orchestrator.Check(t.Context(), config) {
-		verdicts[finding.Name] = finding.Verdict
-	}
-	if verdicts["codex"] != orchestrator.Fail || verdicts["sandbox"] != orchestrator.Warn || verdicts["state directory"] != orchestrator.Pass {
-		t.Errorf("verdicts = %v", verdicts)
-	}
-	w := start(t)
-	if first := orchestrator.Check(t.Context(), w.config)[0]; first.Verdict != orchestrator.Warn {
-		t.Errorf("state directory in use: %+v", first)
-	}
-}

@@ -18,7 +18,9 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 }
 
 func TestCommandLine(t *testing.T) {
-	invalid := func(text string) string { return `{"status":"failed","reason":"invalid-config","error":"` + text + `"}` + "\n" }
+	invalid := func(text string) string {
+		return `{"status":"failed","reason":"invalid-config","error":"` + text + `"}` + "\n"
+	}
 	for _, tt := range []struct {
 		name   string
 		args   []string

@@ -24,6 +24,7 @@ func commands() []subcommand {
 	return []subcommand{
 		{"run", runPage(), run},
 		{"demo", demoPage(), demo},
+		{"doctor", doctorPage(), doctor},
 		{"completion", completionPage(), completion},
 	}
 }
@@ -96,6 +97,30 @@ func demoPage() command.Command {
 		Flags:    []command.Flag{{Name: "--message", Value: "TEXT", Help: "send this one message, show the round trip and exit"}},
 		Statuses: []command.Entry{{Name: "0", Text: "The answers came."}, {Name: "1", Text: "Something failed; standard error says what."}, usageStatus(), interruptedStatus()},
 		Examples: []command.Entry{{Name: `telecodex demo --message "What is 6 times 7?"`, Text: "One round trip."}},
+	}
+}
+
+func doctorPage() command.Command {
+	flags := []command.Flag{
+		{Name: "--json", Help: "print one line of JSON: status, version, checks with name, verdict, detail and mend"},
+		{Name: "--poll", Help: "make sure that nobody else polls the bot, by a poll that confirms nothing but ends another's once"},
+	}
+	return command.Command{
+		Name:     "telecodex doctor",
+		Summary:  "look whether the bot can run as it is configured",
+		Synopsis: []string{"telecodex doctor [--json] [--poll] [--flag value …]"},
+		Description: "Takes the flags and variables of run, and looks at what they need: the token, a webhook or another poller in the way, the " +
+			"allowlist, store and cursor, disks, the clock, and Codex: its binary, version, login, sandbox and containment. With " +
+			"CHANNEL_ORCHESTRATOR_ADDR those workers are asked instead. Each line is ok, warn or fail, with what mends it.\n\n" +
+			"It changes nothing, prints no secret and does not disturb a bot that runs: what is in use is only looked at.",
+		Flags:     append(flags, gateway.Flags()...),
+		Variables: workerVariables(),
+		Statuses: []command.Entry{{Name: "0", Text: "Nothing failed."}, {Name: "1", Text: "A check failed: the bot cannot run like this."},
+			{Name: "2", Text: "The command line is invalid; one line of JSON on standard output says why."}, interruptedStatus()},
+		Examples: []command.Entry{
+			{Name: "CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 telecodex doctor", Text: "Before the first start."},
+			{Name: "telecodex doctor --json", Text: "For a machine."},
+		},
 	}
 }
 

@@ -66,6 +66,9 @@ func ReasonOf(err error) diagnosticsv1.ErrorReason {
 	return diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
+// CodeName is the name of a failure's status code, such as Unavailable.
+func CodeName(err error) string { return status.Code(err).String() }
+
 // FieldOf reads which field of the request was at fault; empty: not said.
 func FieldOf(err error) string {
 	for _, detail := range status.Convert(err).Details() {

@@ -28,7 +28,7 @@ func ResolveNative(bin string) (string, error) {
 	if found, err = filepath.Abs(found); err != nil {
 		return "", err
 	}
-	if !isScript(found) {
+	if !IsScript(found) {
 		return found, nil
 	}
 	roots := packageRoots(found)
@@ -43,8 +43,8 @@ func ResolveNative(bin string) (string, error) {
 	return found, nil
 }
 
-// isScript tells whether a file is run by an interpreter.
-func isScript(path string) bool {
+// IsScript tells whether a file is run by an interpreter.
+func IsScript(path string) bool {
 	if slices.Contains([]string{".cmd", ".bat", ".ps1"}, strings.ToLower(filepath.Ext(path))) {
 		return true
 	}

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"telecodex.dev/services/gateway/internal/poller"
+	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/checkup"
+	"telecodex.dev/services/internal/rpc"
+)
+
+// Limits of the checks.
+const (
+	telegramLimit = 20 * time.Second
+	diskLimit     = 10 * time.Second
+	workerLimit   = 20 * time.Second
+)
+
+// Check looks whether what a gateway with this configuration needs is there: the
+// bot, the allowlist, store and cursor, its addresses, and the workers that the
+// configuration names. It serves nothing, changes nothing, and disturbs no
+// gateway that runs: a store in use is only looked at, and Telegram is asked for
+// no updates, since that would end another's poll with 409. With poll it is, once
+// and without confirming any, where no gateway runs here: only that shows a
+// poller elsewhere for certain.
+func Check(ctx context.Context, c Config, poll bool) []*checkup.Check {
+	start := func(name string, limit time.Duration, look func(ctx context.Context) []checkup.Finding) *checkup.Check {
+		return checkup.Start(ctx, name, limit, look)
+	}
+	checks := []*checkup.Check{
+		start("token", telegramLimit, func(ctx context.Context) []checkup.Finding { return c.checkTelegram(ctx, poll) }),
+		start("allowlist", time.Second, func(context.Context) []checkup.Finding { return []checkup.Finding{c.checkAllowed()} }),
+		start("store", diskLimit, func(context.Context) []checkup.Finding { return c.checkStore() }),
+		start("addresses", time.Second, func(ctx context.Context) []checkup.Finding { return c.checkListeners(ctx) }),
+	}
+	if c.OrchestratorMode == ModeDefault {
+		return checks
+	}
+	for _, target := range c.OrchestratorAddrs {
+		checks = append(checks, start("worker "+target, workerLimit, func(ctx context.Context) []checkup.Finding { return c.checkWorker(ctx, target) }))
+	}
+	return checks
+}
+
+func (c Config) checkAllowed() checkup.Finding {
+	const name, mend = "allowlist", "name the chats in CHANNEL_ALLOWED_CHAT_IDS; who writes to the bot from another sees nothing, and the cycle report shows its id"
+	numbers := 0
+	for _, id := range c.AllowedChatIDs {
+		if _, err := strconv.ParseInt(id, 10, 64); err == nil {
+			numbers++
+		}
+	}
+	switch all := len(c.AllowedChatIDs); {
+	case all == 0:
+		return checkup.Doubtful(name, "empty: in echo mode everybody is answered", mend)
+	case numbers == 0:
+		return checkup.Broken(name, "no entry is a chat id: nobody is let in", mend)
+	case numbers < all:
+		return checkup.Doubtful(name, fmt.Sprintf("%d of %d entries are no chat ids and match nothing", all-numbers, all), mend)
+	}
+	return checkup.Well(name, "chats that may use the bot: %d", numbers)
+}
+
+func (c Config) checkStore() []checkup.Finding {
+	const mend = "choose another CHANNEL_STORE"
+	used, err := store.InUse(c.Store)
+	if err != nil {
+		return []checkup.Finding{checkup.Broken("store", err.Error(), "let this user write beside the store, or "+mend)}
+	}
+	found := checkup.Directory("store", filepath.Dir(c.Store), used, mend)
+	if info, err := os.Stat(c.Store); err == nil && !info.Mode().IsRegular() {
+		found[0] = checkup.Broken("store", c.Store+" is not a file", mend)
+	}
+	if used && found[0].Verdict == checkup.OK {
+		found[0].Detail = c.Store + ": a gateway that runs here uses it, so it was only looked at"
+	}
+	return append(found, c.checkCursor(used)...)
+}
+
+func (c Config) checkCursor(used bool) []checkup.Finding {
+	const name, mend = "cursor", "choose another CHANNEL_CURSOR_STATE_PATH, or an empty one for none: the store has the cursor too"
+	if c.CursorStatePath == "" {
+		return []checkup.Finding{checkup.Well(name, "no file; the store has the cursor")}
+	}
+	_, err := poller.ReadCursor(c.CursorStatePath)
+	switch {
+	case err != nil && c.StrictCursorState:
+		return []checkup.Finding{checkup.Broken(name, err.Error(), "mend or remove the file: with CHANNEL_STRICT_CURSOR_STATE_IO every cycle fails")}
+	case err != nil:
+		return []checkup.Finding{checkup.Doubtful(name, err.Error(), "remove the file: it is written anew from the store")}
+	}
+	found := checkup.Directory(name, filepath.Dir(c.CursorStatePath), used, mend)[:1] // mostly on the store's disk
+	if !c.StrictCursorState && found[0].Verdict == checkup.Fail {
+		found[0].Verdict = checkup.Warn // the store has the cursor
+	}
+	return found
+}
+
+// checkListeners tries the addresses, unless the gateway that runs here has them.
+func (c Config) checkListeners(ctx context.Context) []checkup.Finding {
+	const name = "addresses"
+	if used, err := store.InUse(c.Store); used || err != nil {
+		return []checkup.Finding{checkup.Well(name, "the gateway that runs here has them")}
+	}
+	for _, l := range [...]struct{ variable, addr string }{{"CHANNEL_LISTEN_ADDR", c.ListenAddr}, {"CHANNEL_METRICS_ADDR", c.MetricsAddr}} {
+		// To try a socket's path would take it from whoever died and left it; Windows
+		// gives out addresses that are taken.
+		if l.addr == "" || strings.HasPrefix(l.addr, "unix:") || runtime.GOOS == "windows" {
+			continue
+		}
+		if err := tryAddress(ctx, l.addr); err != nil {
+			return []checkup.Finding{checkup.Broken(name, fmt.Sprintf("%s cannot be listened on: %v", l.addr, err), "stop what has it, or choose another "+l.variable+"; empty: none")}
+		}
+	}
+	return []checkup.Finding{checkup.Well(name, "operator API: %s; metrics and health: %s", cmp.Or(c.ListenAddr, "none"), cmp.Or(c.MetricsAddr, "none"))}
+}
+
+func tryAddress(ctx context.Context, addr string) error {
+	listener, err := rpc.Listen(ctx, addr)
+	if err != nil {
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			err = op.Err // the address is named already
+		}
+		return err
+	}
+	return listener.Close()
+}

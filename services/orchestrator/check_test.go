@@ -1,0 +1,160 @@
+package orchestrator_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"telecodex.dev/services/internal/checkup"
+	"telecodex.dev/services/internal/codexsim"
+	"telecodex.dev/services/orchestrator"
+)
+
+// examined are the findings about a configuration, by their names.
+func examined(t *testing.T, c orchestrator.Config) map[string]checkup.Finding {
+	t.Helper()
+	found := map[string]checkup.Finding{}
+	for _, check := range orchestrator.Check(t.Context(), c) {
+		for _, f := range check.Wait(t.Context()) {
+			if _, twice := found[f.Name]; twice {
+				t.Errorf("%s is told twice", f.Name)
+			}
+			found[f.Name] = f
+			if (f.Mend == "") != (f.Verdict == checkup.OK) {
+				t.Errorf("%s is %s, with the mend %q", f.Name, f.Verdict, f.Mend)
+			}
+			for _, secret := range []string{codexsim.StderrSecret, "SECRET"} {
+				if strings.Contains(fmt.Sprint(f), secret) {
+					t.Errorf("a secret is shown: %v", f)
+				}
+			}
+		}
+	}
+	return found
+}
+
+func expect(t *testing.T, found map[string]checkup.Finding, name string, verdict checkup.Verdict, detail string) {
+	t.Helper()
+	if f, told := found[name]; !told || f.Verdict != verdict || !strings.Contains(f.Detail, detail) {
+		t.Errorf("%s: %+v, want %s with %q", name, f, verdict, detail)
+	}
+}
+
+func TestSoundWorkerIsWell(t *testing.T) {
+	config := testConfig(t)
+	config.StateDir = filepath.Join(t.TempDir(), "state")
+	config.WorkspaceDir = ""
+	found := examined(t, config)
+	expect(t, found, "codex", checkup.OK, fakecodex)
+	expect(t, found, "codex version", checkup.OK, "0.169.0")
+	expect(t, found, "login", checkup.OK, "logged in")
+	expect(t, found, "sandbox read-only", checkup.OK, "a command ran in it")
+	expect(t, found, "sandbox workspace-write", checkup.OK, "a command ran in it")
+	for _, name := range []string{"state directory", "workspace"} {
+		if f := found[name]; f.Verdict == checkup.Fail || !strings.Contains(f.Detail, "it will be made") {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+	if _, err := os.Stat(config.StateDir); err == nil {
+		t.Error("the state directory was made")
+	}
+}
+
+func TestContainmentIsExplained(t *testing.T) {
+	for kind, verdict := range map[string]checkup.Verdict{"namespace": checkup.OK, "cgroup": checkup.Warn, "scan": checkup.Warn,
+		"process-group": checkup.Warn, "job-object": checkup.Warn, "": checkup.Warn} {
+		if f := checkup.Containment("containment", kind); f.Verdict != verdict || !strings.Contains(f.Detail, kind) {
+			t.Errorf("%+v", f)
+		}
+	}
+	if f := examined(t, testConfig(t))["containment"]; f.Detail == "" || strings.Contains(f.Detail, "not known") {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "codex")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+fakecodex+" \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	impostor := filepath.Join(t.TempDir(), "codex")
+	if err := os.WriteFile(impostor, []byte("#!/bin/sh\necho SECRET\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other := func(home string) string {
+		if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte("# mine\nmodel_provider = \"SECRET\"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return home
+	}(t.TempDir())
+	for _, tt := range []struct {
+		name    string
+		env     map[string]string
+		change  func(c *orchestrator.Config)
+		finding string
+		verdict checkup.Verdict
+		detail  string
+		unix    bool
+	}{
+		{"not installed", nil, func(c *orchestrator.Config) { c.CodexBin = "codex-that-nobody-has" }, "codex", checkup.Fail, "cannot be found", false},
+		{"not to be executed", nil, func(c *orchestrator.Config) { c.CodexBin = c.CodexHome }, "codex", checkup.Fail, "cannot be found or executed", false},
+		{"a script", nil, func(c *orchestrator.Config) { c.CodexBin = script }, "codex", checkup.Warn, "is a script", true},
+		{"another program", nil, func(c *orchestrator.Config) { c.CodexBin = impostor }, "codex version", checkup.Fail, "does not call itself Codex", true},
+		{"too new", map[string]string{"FAKE_CODEX_VERSION": "codex-cli 0.1690.0"}, nil, "codex version", checkup.Warn, "0.1690.0", false},
+		{"too old, though its digits are larger", map[string]string{"FAKE_CODEX_VERSION": "codex-cli 0.99.0"}, nil, "codex version", checkup.Warn, "0.99.0", false},
+		{"not logged in", map[string]string{"FAKE_CODEX_LOGIN": "no"}, nil, "login", checkup.Fail, "not logged in", false},
+		{"with a key", map[string]string{"FAKE_CODEX_LOGIN": "no", "CODEX_API_KEY": "sk-SECRET"}, nil, "login", checkup.OK, "by CODEX_API_KEY", false},
+		{"with a provider of its own", map[string]string{"FAKE_CODEX_LOGIN": "no"}, func(c *orchestrator.Config) { c.CodexHome = other }, "login", checkup.Warn, "chooses a provider", false},
+		{"no sandbox", map[string]string{"FAKE_CODEX_SANDBOX": "no"}, nil, "sandbox workspace-write", checkup.Fail, "cannot run a command", false},
+		{"no sandbox wanted", map[string]string{"FAKE_CODEX_SANDBOX": "no"}, func(c *orchestrator.Config) { c.AllowedSandboxes = []string{"danger-full-access"} }, "sandboxes", checkup.Warn, "danger-full-access", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.unix && runtime.GOOS == "windows" {
+				t.Skip("a shell script is no program on Windows")
+			}
+			config := testConfig(t)
+			config.CodexEnv = tt.env
+			if tt.change != nil {
+				tt.change(&config)
+			}
+			found := examined(t, config)
+			expect(t, found, tt.finding, tt.verdict, tt.detail)
+			if _, told := found["sandbox danger-full-access"]; told {
+				t.Error("the mode that is none was tried")
+			}
+		})
+	}
+}
+
+func TestWorkersDirectoriesMustBeWritable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := testConfig(t)
+	config.StateDir = filepath.Join(file, "state")
+	found := examined(t, config)
+	if f := found["state directory"]; f.Verdict != checkup.Fail {
+		t.Errorf("%+v", f)
+	}
+	config = testConfig(t)
+	config.WorkspaceDir = filepath.Join(file, "workspaces")
+	expect(t, examined(t, config), "workspace", checkup.Fail, "not a directory")
+	config = testConfig(t)
+	config.WorkspaceRoots = []string{filepath.Join(file, "nowhere")}
+	if f := examined(t, config)["worker"]; f.Verdict != checkup.Fail {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestRunningWorkerIsLeftAlone(t *testing.T) {
+	w := start(t)
+	for _, name := range []string{"state directory", "workspace"} {
+		if f := examined(t, w.config)[name]; f.Verdict == checkup.Fail || !strings.Contains(f.Detail, "only looked at") {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
