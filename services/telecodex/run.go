@@ -73,8 +73,9 @@ func together(ctx context.Context, g gateway.Config, o orchestrator.Config) erro
 	gatewayErr := gateway.Run(gatewayCtx, g)
 	stopWorker()
 	workerErr := <-worker
-	if workerErr != nil {
-		workerErr = fmt.Errorf("worker: %w", workerErr)
+	// A worker that is stopped while it still opens its files says just that.
+	if workerErr != nil && !errors.Is(workerErr, context.Canceled) {
+		gatewayErr = errors.Join(fmt.Errorf("worker: %w", workerErr), gatewayErr)
 	}
-	return errors.Join(workerErr, gatewayErr)
+	return gatewayErr
 }
