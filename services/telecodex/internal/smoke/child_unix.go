@@ -1,0 +1,15 @@
+//go:build unix
+
+package smoke
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// ownGroup keeps the terminal's signals from the program.
+func ownGroup(command *exec.Cmd) { command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+
+// interrupt asks the program to stop.
+func interrupt(process *os.Process) error { return process.Signal(os.Interrupt) }
