@@ -16,6 +16,7 @@ type metricSet struct {
 	cycles   *prometheus.CounterVec
 	updates  *prometheus.CounterVec
 	problems *prometheus.CounterVec
+	unposted prometheus.Counter
 	took     *prometheus.HistogramVec
 }
 
@@ -28,10 +29,12 @@ func newMetricSet() *metricSet {
 			Help: "Updates by what became of them."}, []string{"what"}),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "telecodex_gateway_error_details_total",
 			Help: "Details of cycle reports."}, []string{"code"}),
+		unposted: prometheus.NewCounter(prometheus.CounterOpts{Name: "telecodex_gateway_heartbeat_emit_failures_total",
+			Help: "Heartbeat events that the receiver did not accept."}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "telecodex_gateway_cycle_seconds",
 			Help: "Time of a cycle's parts.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 9)}, []string{"part"}),
 	}
-	m.registry.MustRegister(m.cycles, m.updates, m.problems, m.took)
+	m.registry.MustRegister(m.cycles, m.updates, m.problems, m.unposted, m.took)
 	return m
 }
 
@@ -45,6 +48,7 @@ func (m *metricSet) count(r *telemetryv1.CycleReport) {
 	for _, d := range r.GetErrorDetails() {
 		m.problems.WithLabelValues(d.GetCode()).Inc()
 	}
+	m.unposted.Add(float64(r.GetHeartbeatEmitFailures()))
 	timers := r.GetTelemetry().GetTimersMs()
 	m.took.WithLabelValues("total").Observe(float64(timers.GetCycleTotal()) / 1000)
 	m.took.WithLabelValues("fetch").Observe(float64(timers.GetFetch()) / 1000)
