@@ -246,6 +246,7 @@ func TestScenariosThatEndByThemselves(t *testing.T) {
 		{"huge_line", 0, 4, "lazy dog"},
 		{"over_line", 0, 5, "You said"},
 		{"crash", 3, 3, "in_progress"},
+		{"exit0_empty", 0, 0, ""},
 		{"exit1_empty", 1, 0, ""},
 		{"turn_failed", 1, 4, "429"},
 		{"garbage", 0, 22, codexsim.RawLineSecret},

@@ -23,6 +23,7 @@
 //	hang                           nothing after turn.started
 //	hang_no_output                 nothing at all
 //	crash                          exit 3 in the middle of a command; stderr holds StderrSecret
+//	exit0_empty                    exit 0 before any event
 //	exit1_empty                    exit 1 before any event; FAKE_CODEX_MESSAGE on stderr
 //	turn_failed                    turn.failed with FAKE_CODEX_MESSAGE ("exceeded retry limit, last status: 429 Too
 //	                               Many Requests"), exit 1

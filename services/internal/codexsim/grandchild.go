@@ -42,7 +42,7 @@ func startGrandchild(t *turn) error {
 		return err
 	}
 	command := exec.Command(self)
-	command.Env = append(t.process.Env, roleVariable+"="+roleGrandchild)
+	command.Env = append(t.process.Env, roleVariable+"="+roleGrandchild, "FAKE_CODEX_PID_FILE="+t.getenv("FAKE_CODEX_PID_FILE"))
 	command.Stdout = t.process.Stdout
 	command.SysProcAttr = detached()
 	ready, err := command.StderrPipe()

@@ -33,6 +33,7 @@ func scenarios() map[string]scenario {
 		{name: "hang", play: hang},
 		{name: "hang_no_output", play: (*turn).hang},
 		{name: "crash", play: crash},
+		{name: "exit0_empty", play: func(*turn) int { return 0 }},
 		{name: "exit1_empty", play: exitEmpty},
 		{name: "turn_failed", play: turnFailed},
 		{name: "garbage", play: garbage},

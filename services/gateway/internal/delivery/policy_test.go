@@ -24,9 +24,9 @@ func TestOnSuccessAChatThatRefusesTheBotIsTriedAgain(t *testing.T) {
 	if r.GetAckSkippedCount() != 1 || r.GetSentCount() != 0 || !slices.Equal(codes(r), []string{cycle.ProcessingException}) {
 		t.Errorf("report = %v", r)
 	}
-	// By now the pauses are long. Who is answered again has written, and so takes
+	// Who is answered again has written, and so takes
 	// the earlier answer too.
-	w.eventually("tried often", func() bool { return w.state(key).Outbox[0].Attempts > 4 })
+	w.eventually("tried often", func() bool { return w.state(key).Outbox[0].Attempts > 2 })
 	if o := w.state(key).Outbox[0]; o.State == store.Dead {
 		t.Errorf("outbox = %+v", o)
 	}
