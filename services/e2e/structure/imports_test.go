@@ -24,6 +24,7 @@ const (
 
 // Packages that every service may use, by their paths within the module.
 const (
+	checkup    = "internal/checkup"
 	command    = "internal/command"
 	crashpoint = "internal/crashpoint"
 	lifecycle  = "internal/lifecycle"
@@ -37,9 +38,10 @@ const (
 // package within the module is named exactly, a library by its beginning. The
 // table is the architecture: a new row or word in it is a decision.
 func allowed() map[string][]string {
-	const g, o = "gateway/internal/", "orchestrator/internal/"
+	const g, o, smoke = "gateway/internal/", "orchestrator/internal/", "telecodex/internal/smoke"
 	return map[string][]string{
 		// Shared by the services.
+		checkup:    {xsys},
 		command:    {},
 		crashpoint: {},
 		lifecycle:  {xsync},
@@ -55,7 +57,7 @@ func allowed() map[string][]string {
 		o + "journal":  {gen, protobuf, uuid, sqldb},
 		o + "turn":     {gen, protobuf, zap, o + "codex", o + "journal"},
 		o + "server":   {gen, protobuf, grpc, uuid, rpc, sqldb, o + "codex", o + "journal", o + "turn"},
-		"orchestrator": {gen, uuid, zap, prometheus, command, lifecycle, logging, metrics, rpc,
+		"orchestrator": {gen, uuid, zap, prometheus, checkup, command, lifecycle, logging, metrics, rpc,
 			o + "codex", o + "journal", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
@@ -74,13 +76,16 @@ func allowed() map[string][]string {
 		g + "dispatch": {gen, protobuf, grpc, zap, xsync, lifecycle, rpc,
 			g + "admission", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, zap, prometheus, command, lifecycle, logging, metrics, rpc,
+		"gateway": {gen, protobuf, zap, prometheus, checkup, command, lifecycle, logging, metrics, rpc,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 
 		// Both in one process; bufconn is the connection between them.
-		"telecodex": {grpc + "/test/bufconn", zap, xterm, command, lifecycle, logging, "gateway", "orchestrator",
-			"internal/codexsim", "internal/telegramsim"},
+		"telecodex": {grpc + "/test/bufconn", zap, xterm, checkup, command, lifecycle, logging, "gateway", "orchestrator",
+			"internal/codexsim", "internal/telegramsim", smoke, smoke + "/protocol"},
+		smoke:                     {lifecycle, "gateway", "internal/telegramsim", smoke + "/evidence", smoke + "/protocol"},
+		smoke + "/evidence":       {},
+		smoke + "/protocol":       {},
 		"telecodex/cmd/telecodex": {"telecodex", "orchestrator", lifecycle},
 
 		// Stand-ins for the world outside; they know nothing of the services.
@@ -94,6 +99,7 @@ func allowed() map[string][]string {
 		"internal/testreport/cmd/testreport": {"internal/testreport", lifecycle},
 		"e2e":                                {},
 		"e2e/bench":                          {},
+		"e2e/chaos":                          {gen, grpc, xsync, crashpoint, "e2e/internal/harness", "internal/codexsim", "internal/telegramsim"},
 		"e2e/conformance":                    {},
 		"e2e/docs":                           {},
 		"e2e/structure":                      {},

@@ -23,6 +23,16 @@ type Programs struct{ dir string }
 // test binary with the race detector they have it too, but for the stand-ins,
 // whose start-up time is part of what is measured.
 func Build(ctx context.Context, dir string, names ...string) (Programs, error) {
+	var flags []string
+	if raceEnabled {
+		flags = []string{"-race"}
+	}
+	return BuildWith(ctx, dir, flags, names...)
+}
+
+// BuildWith is Build with flags of `go build` of the caller's, -race only where it
+// is among them.
+func BuildWith(ctx context.Context, dir string, flags []string, names ...string) (Programs, error) {
 	packages := map[string]string{
 		"gateway":      "telecodex.dev/services/gateway/cmd/gateway",
 		"orchestrator": "telecodex.dev/services/orchestrator/cmd/orchestrator",
@@ -41,8 +51,8 @@ func Build(ctx context.Context, dir string, names ...string) (Programs, error) {
 			return Programs{}, fmt.Errorf("build: there is no program %q", name)
 		}
 		args := []string{"build", "-buildvcs=false", "-o", programs.Path(name)}
-		if raceEnabled && name != "fakecodex" && name != "faketelegram" {
-			args = append(args, "-race")
+		if name != "fakecodex" && name != "faketelegram" {
+			args = append(args, flags...)
 		}
 		if output, err := exec.CommandContext(ctx, "go", append(args, pkg)...).CombinedOutput(); err != nil {
 			return Programs{}, fmt.Errorf("build %s: %w: %s", name, err, output)

@@ -1,0 +1,120 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/crashpoint"
+)
+
+// keeper starts a program again and again, and sees to it that it dies as it is
+// to.
+type keeper struct {
+	name   string
+	start  func(env ...string) (*harness.Process, error)
+	lives  Lives
+	tally  *tally
+	logs   string
+	orders chan struct{}                           // to die now
+	thawed func(context.Context, *harness.Process) // while it is frozen
+	died   func(context.Context, Life)             // after each death
+	count  int
+}
+
+// run keeps the program dying until ctx ends, and leaves it dead.
+func (k *keeper) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		life := k.lives()
+		var env []string
+		if life.At != "" {
+			env = []string{crashpoint.AtVariable + "=" + string(life.At), fmt.Sprintf("%s=%d", crashpoint.HitVariable, life.Hit)}
+		}
+		p, err := k.start(env...)
+		if err != nil {
+			return err
+		}
+		err = k.live(ctx, p, life)
+		if err := k.keepLog(p); err != nil {
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		k.died(ctx, life)
+		sleep(ctx, life.Pause)
+	}
+	return nil
+}
+
+// live lets a process live, and die.
+func (k *keeper) live(ctx context.Context, p *harness.Process, life Life) error {
+	limit := time.NewTimer(life.Within)
+	defer limit.Stop()
+	select {
+	case <-k.orders: // it was for a process that has died meanwhile
+	default:
+	}
+	how := "at any time"
+	select {
+	case <-p.Done():
+		how = ""
+	case <-ctx.Done():
+	case <-limit.C:
+		if life.Freeze > 0 {
+			if err := k.freeze(ctx, p, life.Freeze); err != nil {
+				return err
+			}
+			sleep(ctx, time.Second)
+		}
+	case <-k.orders:
+		how = "together with the gateway"
+	}
+	if err := p.Kill(); err != nil {
+		return err
+	}
+	switch at := strings.Contains(p.Stderr(), crashpoint.Marker+string(life.At)+"\n"); {
+	case life.At != "" && at:
+		k.tally.count("killed at " + string(life.At))
+	case how == "":
+		k.tally.failed("%s (%s) left by itself with status %d: %s", k.name, k.logName(), p.Status(), tail(p.Stderr()))
+	default:
+		k.tally.count("killed " + how + ": " + k.name)
+	}
+	return nil
+}
+
+// freeze stops a process for a time.
+func (k *keeper) freeze(ctx context.Context, p *harness.Process, d time.Duration) error {
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("freeze %s: %w", k.name, err)
+	}
+	k.tally.count("frozen: " + k.name)
+	over := time.Now().Add(d)
+	k.thawed(ctx, p)
+	sleep(ctx, time.Until(over))
+	return syscall.Kill(p.PID(), syscall.SIGCONT)
+}
+
+func (k *keeper) logName() string { return fmt.Sprintf("%s-%03d.log", k.name, k.count) }
+
+// keepLog writes down what a dead process said.
+func (k *keeper) keepLog(p *harness.Process) error {
+	defer func() { k.count++ }()
+	return os.WriteFile(filepath.Join(k.logs, k.logName()), []byte(p.Stdout()+p.Stderr()), 0o600)
+}
+
+// kill has the present process die, if it lives.
+func (k *keeper) kill() {
+	select {
+	case k.orders <- struct{}{}:
+	default:
+	}
+}
+
+func tail(text string) string { return text[max(0, len(text)-600):] }

@@ -1,0 +1,295 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/codexsim"
+	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/telegramsim"
+)
+
+// Config is what a run is to be.
+type Config struct {
+	// Dir keeps everything that the programs write.
+	Dir string
+	// Programs are built with the tag crash.
+	Programs harness.Programs
+	Seed     uint64
+	// For is how long things go wrong; then everything may come to its end.
+	For time.Duration
+	// Patience is how long nothing may change then.
+	Patience     time.Duration
+	Chats        int
+	Workers      int
+	Rate         float64 // messages a second, over all chats
+	Waiting      int     // most messages that wait for their answers
+	Slow         bool    // every turn takes a while
+	Gateway      Lives
+	Worker       func(worker int) Lives
+	Misbehaviour telegramsim.Misbehaviour
+	// RestartIDs is how long it takes until the update ids begin anew; 0: never.
+	RestartIDs time.Duration
+	// Store is the gateway's CHANNEL_STORE; empty: a file of its own.
+	Store string
+	// Env are further settings of the gateway.
+	Env []string
+	// LoseTail has the disk of a worker lose, with the death of the worker, what
+	// was written last.
+	LoseTail bool
+	// Progress is told from time to time how far the run is; nil: nobody is.
+	Progress func(string)
+}
+
+// run is one run.
+type run struct {
+	Config
+	sim     *telegramsim.Server
+	people  *people
+	tally   *tally
+	orphans []string
+	codex   string // the log of Codex
+}
+
+// Run has things go wrong for a time, lets everything come to its end, and
+// reports. It fails only when it cannot tell.
+func Run(ctx context.Context, c Config) (report Report, err error) {
+	r := &run{Config: c, tally: &tally{}, codex: filepath.Join(c.Dir, "codex.log")}
+	for _, name := range []string{"logs", "left"} {
+		if err := os.MkdirAll(filepath.Join(c.Dir, name), 0o700); err != nil {
+			return Report{}, err
+		}
+	}
+	if r.sim, err = telegramsim.Start("127.0.0.1:0", telegramsim.Options{}); err != nil {
+		return Report{}, err
+	}
+	defer func() { err = errors.Join(err, r.sim.Close()) }()
+	r.people = newPeople(r.sim, c.Seed, c.Chats, filepath.Join(c.Dir, "left"))
+	r.people.slow = c.Slow
+	for i := range c.Workers {
+		if err := r.install(i); err != nil {
+			return Report{}, err
+		}
+	}
+	listening, deaf := context.WithCancel(ctx)
+	heard := make(chan struct{})
+	go func() { defer close(heard); r.people.listen(listening) }()
+	defer func() { deaf(); <-heard }()
+	if err := r.havoc(ctx); err != nil {
+		return Report{}, err
+	}
+	return r.settle(ctx)
+}
+
+// install gives a worker its own Codex, so that its processes are known by their
+// path.
+func (r *run) install(worker int) error {
+	dir := r.workerDir(worker)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	program, err := os.ReadFile(r.Programs.Path("fakecodex"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "fakecodex"), program, 0o700)
+}
+
+func (r *run) workerDir(worker int) string { return filepath.Join(r.Dir, "w"+strconv.Itoa(worker)) }
+
+func (r *run) socket(worker int) string { return "unix://" + filepath.Join(r.workerDir(worker), "s") }
+
+func (r *run) startWorker(worker int, env ...string) (*harness.Process, error) {
+	dir := r.workerDir(worker)
+	return harness.Start(harness.Command{Path: r.Programs.Path("orchestrator"), Dir: dir, Env: append([]string{
+		"ORCHESTRATOR_LISTEN_ADDR=" + r.socket(worker),
+		"ORCHESTRATOR_METRICS_ADDR=off",
+		"ORCHESTRATOR_CODEX_BIN=" + filepath.Join(dir, "fakecodex"),
+		"ORCHESTRATOR_CODEX_HOME=" + filepath.Join(dir, "codex"),
+		"ORCHESTRATOR_STATE_DIR=" + filepath.Join(dir, "state"),
+		"ORCHESTRATOR_MAX_TURNS=8",
+		"ORCHESTRATOR_DRAIN_S=5",
+		"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1,FAKE_CODEX_LOG=" + r.codex,
+	}, env...)})
+}
+
+func (r *run) startGateway(env ...string) (*harness.Process, error) {
+	var workers, chats []string
+	for i := range r.Workers {
+		workers = append(workers, r.socket(i))
+	}
+	for _, id := range r.people.chats {
+		chats = append(chats, strconv.FormatInt(id, 10))
+	}
+	store := r.Store
+	if store == "" {
+		store = filepath.Join(r.Dir, "gateway.db")
+	}
+	return harness.Start(harness.Command{Path: r.Programs.Path("gateway"), Dir: r.Dir, Env: append(append([]string{
+		"CHANNEL_TOKEN=" + telegramsim.DefaultToken,
+		"CHANNEL_TELEGRAM_API_URL=" + r.sim.URL,
+		"CHANNEL_ORCHESTRATOR_ADDR=" + strings.Join(workers, ","),
+		"CHANNEL_ALLOWED_CHAT_IDS=" + strings.Join(chats, ","),
+		"CHANNEL_STORE=" + store,
+		"CHANNEL_CURSOR_STATE_PATH=" + filepath.Join(r.Dir, "cursor.json"),
+		"CHANNEL_LONG_POLL_S=5",
+		"CHANNEL_SEND_RATE=0",
+		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=",
+	}, r.Env...), env...)})
+}
+
+// havoc is the time in which things go wrong. In the end every program is dead.
+func (r *run) havoc(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.For)
+	defer cancel()
+	r.sim.Misbehave(r.Misbehaviour)
+	defer r.sim.Misbehave(telegramsim.Misbehaviour{})
+	group, ctx := errgroup.WithContext(ctx)
+	var workers []*keeper
+	for i := range r.Workers {
+		w := r.keeper(fmt.Sprintf("worker-%d", i), r.Worker(i))
+		w.start = func(env ...string) (*harness.Process, error) { return r.startWorker(i, env...) }
+		w.died = func(ctx context.Context, life Life) { r.buried(ctx, i, life) }
+		workers = append(workers, w)
+		group.Go(func() error { return w.run(ctx) })
+	}
+	gateway := r.keeper("gateway", r.Gateway)
+	gateway.start = r.startGateway
+	gateway.thawed = r.challenge
+	gateway.died = func(_ context.Context, life Life) {
+		for _, w := range workers {
+			if life.Together {
+				w.kill()
+			}
+		}
+	}
+	group.Go(func() error { return gateway.run(ctx) })
+	group.Go(func() error { r.people.write(ctx, r.Rate, r.Waiting); return nil })
+	group.Go(func() error { r.restartIDs(ctx); return nil })
+	group.Go(func() error { r.narrate(ctx); return nil })
+	return group.Wait()
+}
+
+func (r *run) keeper(name string, lives Lives) *keeper {
+	return &keeper{name: name, lives: lives, tally: r.tally, logs: filepath.Join(r.Dir, "logs"), orders: make(chan struct{}, 1)}
+}
+
+// buried is called when a worker has died: nothing of its turns may be left.
+func (r *run) buried(ctx context.Context, worker int, life Life) {
+	left := remaining(context.WithoutCancel(ctx), r.workerDir(worker))
+	r.tally.mu.Lock()
+	r.orphans = append(r.orphans, left...)
+	r.tally.mu.Unlock()
+	if r.LoseTail {
+		if err := loseTail(filepath.Join(r.workerDir(worker), "state", "private", "journal.db-wal")); err != nil {
+			r.tally.failed("the disk does not lose its tail: %v", err)
+		}
+	}
+	if life.Wipe {
+		r.tally.count("disk wiped: worker")
+		if err := r.wipe(worker); err != nil {
+			r.tally.failed("the disk cannot be wiped: %v", err)
+		}
+	}
+}
+
+// wipe empties a worker's disk of all but its name.
+func (r *run) wipe(worker int) error {
+	state := filepath.Join(r.workerDir(worker), "state")
+	id, err := os.ReadFile(filepath.Join(state, "private", "worker_id"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it has never come as far as to write anything
+	}
+	return errors.Join(err, os.RemoveAll(state), os.RemoveAll(filepath.Join(r.workerDir(worker), "codex")),
+		os.MkdirAll(filepath.Join(state, "private"), 0o700), os.WriteFile(filepath.Join(state, "private", "worker_id"), id, 0o600))
+}
+
+// loseTail cuts the end off a write-ahead log: some of the commits that were
+// said to be on the disk.
+func loseTail(path string) error {
+	const frame = 24 + 4096 // https://sqlite.org/fileformat2.html#walformat
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // nothing was written
+	}
+	return os.Truncate(path, max(info.Size()-24*frame, info.Size()/2))
+}
+
+// challenge starts a second gateway beside one that is frozen. On one machine the
+// store's lock says that the first one lives, so that the second must leave.
+func (r *run) challenge(ctx context.Context, _ *harness.Process) {
+	p, err := r.startGateway()
+	if err != nil {
+		r.tally.failed("no second gateway: %v", err)
+		return
+	}
+	timer := time.NewTimer(10 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-p.Done():
+	case <-timer.C:
+	}
+	select {
+	case <-p.Done():
+		r.tally.count("second gateway sent away")
+	default:
+		r.tally.failed("a second gateway stays beside the first: %s", tail(p.Stderr()))
+	}
+	if err := p.Kill(); err != nil {
+		r.tally.failed("second gateway: %v", err)
+	}
+}
+
+func (r *run) restartIDs(ctx context.Context) {
+	for r.RestartIDs > 0 && ctx.Err() == nil {
+		sleep(ctx, r.RestartIDs)
+		if ctx.Err() == nil && r.people.restart(ctx) {
+			r.tally.count("update ids began anew")
+		}
+	}
+}
+
+func (r *run) narrate(ctx context.Context) {
+	const every = 30 * time.Second
+	for r.Progress != nil && ctx.Err() == nil {
+		sleep(ctx, every)
+		e := r.people.evidence()
+		r.Progress(fmt.Sprintf("%d messages were written, %d were sent, %d still wait", len(e.Said), len(e.Heard), r.people.waiting()))
+	}
+}
+
+// evidence is everything that is known now, but for the sends in doubt.
+func (r *run) evidence() (Evidence, error) {
+	e := r.people.evidence()
+	r.tally.mu.Lock()
+	e.Orphans = append(e.Orphans, r.orphans...)
+	r.tally.mu.Unlock()
+	var err error
+	e.Ran, err = codexsim.ReadLog(r.codex)
+	return e, err
+}
+
+// report judges a run that has come to its end.
+func (r *run) report(e Evidence) Report {
+	report := Report{Seed: r.Seed, Verdict: Judge(e), Done: map[string]int{}, Errors: r.tally.errors}
+	maps.Copy(report.Done, r.tally.counts)
+	for name, count := range r.sim.Misbehaved() {
+		report.Done["Telegram: "+name] = count
+	}
+	for _, p := range append(crashpoint.Gateway(), crashpoint.Worker()...) {
+		if r.tally.counts["killed at "+string(p)] == 0 {
+			report.Unproved = append(report.Unproved, string(p))
+		}
+	}
+	return report
+}

@@ -1,0 +1,151 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+
+	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
+	"telecodex.dev/services/e2e/internal/harness"
+)
+
+// stopWithin is how long a program may take to end in good order.
+const stopWithin = 20 * time.Second
+
+// insistAfter is how long nothing may change before people decide again what they
+// had decided by command.
+const insistAfter = 2 * time.Second
+
+// settle starts everything once more, waits until all that people wrote has come
+// to its end or nothing changes any more, stops everything, and judges.
+func (r *run) settle(ctx context.Context) (report Report, err error) {
+	var programs []*harness.Process
+	defer func() {
+		for _, p := range programs {
+			err = errors.Join(err, p.Kill())
+		}
+	}()
+	for i := range r.Workers {
+		p, err := r.startWorker(i)
+		if err != nil {
+			return Report{}, err
+		}
+		programs = append(programs, p)
+	}
+	operator := "unix://" + filepath.Join(r.Dir, "operator")
+	p, err := r.startGateway("CHANNEL_LISTEN_ADDR=" + operator)
+	if err != nil {
+		return Report{}, err
+	}
+	programs = append(programs, p)
+	conn, err := harness.Dial(operator)
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	e, err := r.calm(ctx, conn)
+	if err != nil {
+		return Report{}, err
+	}
+	if e.InDoubt, err = r.inDoubt(ctx, conn, e); err != nil {
+		return Report{}, err
+	}
+	slices.Reverse(programs)
+	for i, p := range programs {
+		keeper := r.keeper(fmt.Sprintf("last-%d", i), nil)
+		if err := errors.Join(p.Stop(stopWithin), keeper.keepLog(p)); err != nil {
+			r.tally.failed("%v", err)
+		}
+	}
+	for i := range r.Workers {
+		e.Orphans = append(e.Orphans, remaining(ctx, r.workerDir(i))...)
+	}
+	return r.report(e), nil
+}
+
+// calm waits until nothing is left to be done, or nothing changes for long.
+func (r *run) calm(ctx context.Context, conn *grpc.ClientConn) (e Evidence, err error) {
+	client := gatewayv1.NewGatewayServiceClient(conn)
+	before, since := "", time.Now()
+	for {
+		if ctx.Err() != nil {
+			return e, ctx.Err()
+		}
+		r.people.decideUntil(ctx, 200*time.Millisecond)
+		if e, err = r.evidence(); err != nil {
+			return e, err
+		}
+		verdict := Judge(e)
+		status, err := client.GetStatus(ctx, &gatewayv1.GetStatusRequest{})
+		left := int32(-1)
+		if err == nil {
+			left = status.GetQueuedCount() + status.GetRunningCount() + status.GetOutboxCount()
+		}
+		if verdict.Lost == 0 && left == 0 {
+			return e, nil
+		}
+		// What still happens shows in any of these.
+		now := fmt.Sprint(len(e.Said), len(e.Decided), len(e.Heard), len(e.Ran), left)
+		if now != before {
+			before, since = now, time.Now()
+		}
+		if time.Since(since) > insistAfter {
+			r.people.insist(verdict.lost)
+		}
+		if time.Since(since) > r.Patience {
+			return e, nil
+		}
+	}
+}
+
+// inDoubt asks the gateway which of its sends were in doubt.
+func (r *run) inDoubt(ctx context.Context, conn *grpc.ClientConn, e Evidence) (map[Place]int, error) {
+	client := gatewayv1.NewGatewayServiceClient(conn)
+	heard := map[Place]map[int64]bool{}
+	for _, m := range e.Heard {
+		at := Place{m.ChatID, m.ReplyTo}
+		if heard[at] == nil {
+			heard[at] = map[int64]bool{}
+		}
+		heard[at][m.MessageID] = true
+	}
+	doubt := map[Place]int{}
+	for _, s := range e.Said {
+		sends, err := r.traced(ctx, client, s.Place, heard[s.Place])
+		if err != nil {
+			return nil, err
+		}
+		doubt[s.Place] = sends
+	}
+	return doubt, nil
+}
+
+// traced counts the sends of a message's answers that were in doubt. The update
+// is the one whose trace names a message that was heard: ids come back.
+func (r *run) traced(ctx context.Context, client gatewayv1.GatewayServiceClient, at Place, heard map[int64]bool) (int, error) {
+	if len(heard) == 0 {
+		return 0, nil
+	}
+	for generation := int64(r.people.restarts) + 2; generation > 0; generation-- {
+		trace, err := client.GetUpdateTrace(ctx, &gatewayv1.GetUpdateTraceRequest{UpdateId: r.people.updates[at], Generation: generation})
+		if err != nil {
+			continue // no update of this generation has the id
+		}
+		mine, sends := false, 0
+		for _, o := range trace.GetOutbox() {
+			mine = mine || heard[o.GetMessageId()]
+			if o.GetInDoubt() {
+				sends += int(o.GetAttempts()) - 1
+			}
+		}
+		if mine && trace.GetSessionId() == fmt.Sprintf("telegram:%d", at.Chat) {
+			return sends, nil
+		}
+	}
+	return 0, ctx.Err()
+}
