@@ -91,7 +91,7 @@ func longestFirst(lists ...[]string) []string {
 
 // replaceNumber replaces a number where it stands alone, not within a longer one.
 func replaceNumber(text, number, placeholder string) string {
-	alone := regexp.MustCompile(`(^|[^0-9A-Za-z-])` + regexp.QuoteMeta(number) + `($|[^0-9A-Za-z])`)
+	alone := regexp.MustCompile(`(^|[^0-9A-Za-z])` + regexp.QuoteMeta(number) + `($|[^0-9A-Za-z])`)
 	for alone.MatchString(text) { // neighbours share what stands between them
 		text = alone.ReplaceAllString(text, "${1}"+placeholder+"${2}")
 	}
