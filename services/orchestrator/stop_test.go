@@ -99,7 +99,7 @@ func TestLimits(t *testing.T) {
 		{"overall limit of the worker", request("t1", "hang"), 0, func(c *orchestrator.Config) { c.TurnTimeout = 300 * time.Millisecond }, "FAILED TIMEOUT", "codex backend error: timeout"},
 		{"no event", request("t1", "hang"), 0, idle(300 * time.Millisecond), "FAILED IDLE_TIMEOUT", "codex stream idle timeout"},
 		{"no output at all", request("t1", "hang_no_output"), 0, idle(300 * time.Millisecond), "FAILED IDLE_TIMEOUT", "codex stream idle timeout"},
-		{"silence of a command is no silence", request("t1", "command_in_progress_hang"), time.Second, idle(100 * time.Millisecond), "FAILED TIMEOUT", "codex backend error: timeout"},
+		{"silence of a command is no silence", request("t1", "command_in_progress_hang"), 3 * time.Second, idle(time.Second), "FAILED TIMEOUT", "codex backend error: timeout"},
 		{"slow but alive", request("t1", "slow", "FAKE_CODEX_DELAY=400"), 0, idle(3 * time.Second), "SUCCEEDED", ""},
 		{"closed output", request("t1", "close_stdout_and_hang"), 0, idle(time.Hour), "FAILED IO", "codex stream closed unexpectedly"},
 		{"lingering after the end", request("t1", "linger_after_completed"), 0, idle(time.Hour), "SUCCEEDED", ""},

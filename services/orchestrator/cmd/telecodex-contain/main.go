@@ -1,5 +1,6 @@
-// Command telecodex-contain stands between a worker and Codex. For each turn the worker starts it, and it arranges what Codex is to
-// see and becomes Codex. A worker without it beside its own binary starts itself for that, which takes longer, being larger.
+// Command telecodex-contain stands between a worker and Codex where the system refuses namespaces: for each turn the worker starts
+// it, it starts Codex, and kills what Codex leaves behind. A worker without it beside its own binary starts itself for that, which
+// takes longer, being larger.
 package main
 
 import (

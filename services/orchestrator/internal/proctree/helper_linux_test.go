@@ -98,6 +98,7 @@ var linuxParts = map[string]func(args []string) int{
 		<-time.After(time.Hour)
 		return 0
 	},
+	"fresh":   fresh,
 	"program": program,
 	// worker runs the part "parent" as its child, in a mode, with a state directory.
 	"worker": func(args []string) int {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -26,16 +25,13 @@ var errShimLost = errors.New("containment shim ended without reporting the child
 // instructions go from the supervisor to the shim, over a pipe that stays open for as long as the child may live. Bytes, since
 // neither arguments nor environment need be UTF-8.
 type instructions struct {
-	Path, Dir  []byte
-	Args, Env  [][]byte
-	Mask, Keep [][]byte
-	Namespaces bool
-	Mark       mark
-	Cgroup     []byte
+	Path, Dir []byte
+	Args, Env [][]byte
+	Mark      mark
+	Cgroup    []byte
 }
 
 // report goes from the shim to the supervisor: once when the program is being executed or could not be, once when it has ended.
-// Of a shim that becomes the program there is only the report of its failure.
 type report struct {
 	Failed string `json:",omitempty"` // what failed, in words
 	Kind   SpawnKind
@@ -53,74 +49,70 @@ type shimError struct {
 func (e *shimError) Error() string { return e.text }
 func (e *shimError) Unwrap() error { return e.errno }
 
-// contained is a child behind its shim.
-type contained struct {
+// guarded is a child behind its shim.
+type guarded struct {
 	shim    *os.Process
 	control *os.File // its closing tells the shim to end everything
 	status  *os.File
 	reports *json.Decoder
-	mark    mark // zero: the kernel contains the child
+	mark    mark
 	cgroup  string
 	note    *note
 	killing sync.Once
-	overdue *time.Timer // armed by kill, for a marked child
+	overdue *time.Timer // armed by kill
 }
 
-// launch starts a shim, hands it ins and returns once it has executed the program. ins says what to run, p.way how.
-func (p *platform) launch(ins instructions, stdio endpoints) (*contained, error) {
-	c := &contained{}
-	if err := p.identify(c); err != nil {
+// guard starts a shim, tells it what to run and returns once it has executed the program.
+func (p *platform) guard(prog program, stdio endpoints) (child, error) {
+	g := &guarded{}
+	if err := p.identify(g); err != nil {
 		return nil, &SpawnError{Kind: Refused, Err: err}
 	}
-	ins.Namespaces, ins.Mark, ins.Cgroup = p.way.namespaces, c.mark, []byte(c.cgroup)
-	err := p.startShim(c, stdio)
-	if err != nil {
-		c.forget()
+	if err := p.startShim(g, stdio); err != nil {
+		g.forget()
 		return nil, &SpawnError{Kind: Refused, Err: fmt.Errorf("containment: %w", err)}
 	}
+	err := json.NewEncoder(g.control).Encode(instructions{
+		Path: []byte(prog.path), Dir: []byte(prog.dir), Args: raw(prog.args), Env: raw(prog.env), Mark: g.mark, Cgroup: []byte(g.cgroup),
+	})
 	var first report
-	if err = json.NewEncoder(c.control).Encode(ins); err == nil {
-		err = c.reports.Decode(&first)
+	if err == nil {
+		err = g.reports.Decode(&first)
 	}
 	switch {
-	case ins.Namespaces && errors.Is(err, io.EOF):
-		return c, nil // its end of the pipe went when it became the program
 	case err != nil:
 		err = &SpawnError{Kind: Refused, Err: errShimLost}
 	case first.Failed != "":
 		err = &SpawnError{Kind: first.Kind, Err: &shimError{text: first.Failed, errno: first.Errno}}
 	default:
-		return c, nil
+		return g, nil
 	}
-	_ = c.kill()
-	c.wait()
+	_ = g.kill()
+	g.wait()
 	return nil, err
 }
 
 // identify gives a child that the kernel will not contain what it is found by: a mark, perhaps a cgroup, and a note of both.
-func (p *platform) identify(c *contained) (err error) {
-	if !p.way.marked() {
-		return nil
-	}
-	if c.mark, err = newMark(); err != nil {
+func (p *platform) identify(g *guarded) (err error) {
+	if g.mark, err = newMark(); err != nil {
 		return err
 	}
 	if p.way.cgroups != "" {
-		if c.cgroup, err = makeCgroup(p.way.cgroups, c.mark); err != nil {
+		if g.cgroup, err = makeCgroup(p.way.cgroups, g.mark); err != nil {
 			return err
 		}
 	}
 	if p.notes != "" {
-		if c.note, err = takeNote(p.notes, c.mark.String(), c.cgroup); err != nil {
-			c.forget()
+		if g.note, err = takeNote(p.notes, g.mark.String(), g.cgroup); err != nil {
+			g.forget()
 			return err
 		}
 	}
 	return nil
 }
 
-// startShim leaves in c the process and the ends of the pipes to and from it.
-func (p *platform) startShim(c *contained, stdio endpoints) error {
+// startShim leaves in g the process and the ends of the pipes to and from it.
+func (p *platform) startShim(g *guarded, stdio endpoints) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -138,78 +130,64 @@ func (p *platform) startShim(c *contained, stdio endpoints) error {
 	}
 	defer func() { _ = theirStatus.Close() }()
 
-	c.shim, err = p.spawner.start(fmt.Sprintf("/proc/self/fd/%d", programFD), []string{shimName}, &os.ProcAttr{
+	g.shim, err = os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", programFD), []string{shimName}, &os.ProcAttr{
 		// The shim itself keeps off the child's streams: each ends when the child closes it.
 		Files: []*os.File{null, null, null, stdio.stdin, stdio.stdout, stdio.stderr, theirControl, theirStatus, p.program},
 		Env:   []string{"GOMAXPROCS=1", "GOGC=off"}, // the shim's alone; it lives on a few hundred KiB
-		Sys:   p.attributes(),
+		// A session of its own keeps a terminal's Ctrl-C, and the terminal, from it. No parent-death signal: it must outlive the
+		// worker for a moment, to kill what is left.
+		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		_ = ourControl.Close()
 		_ = ourStatus.Close()
 		return err
 	}
-	c.control, c.status, c.reports = ourControl, ourStatus, json.NewDecoder(ourStatus)
+	g.control, g.status, g.reports = ourControl, ourStatus, json.NewDecoder(ourStatus)
 	return nil
 }
 
-// interrupt reaches the program itself, or through the shim, which forwards signals.
-func (c *contained) interrupt() error {
-	if err := c.shim.Signal(syscall.SIGINT); !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	return nil
-}
+// interrupt reaches the program through the shim, which forwards signals.
+func (g *guarded) interrupt() error { return unlessDone(g.shim.Signal(syscall.SIGINT)) }
 
-func (c *contained) kill() (err error) {
-	c.killing.Do(func() {
-		if c.mark == 0 {
-			err = c.shim.Kill() // the first process of its namespace: the kernel kills the others
-			return
-		}
+func (g *guarded) kill() (err error) {
+	g.killing.Do(func() {
 		// The shim has adopted the orphans: only while it lives do they get reaped. So it does the killing.
-		c.overdue = time.AfterFunc(shimGrace, func() { _ = c.shim.Kill() })
-		err = c.control.Close()
+		g.overdue = time.AfterFunc(shimGrace, func() { _ = g.shim.Kill() })
+		err = g.control.Close()
 	})
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
 	return err
 }
 
-func (c *contained) wait() Exit {
-	// The kernel lets the first process of a PID namespace go only after every other one is dead and reaped.
-	state, err := c.shim.Wait()
-	c.killing.Do(func() {}) // from here on kill has nothing to do, and overdue is settled
-	if c.overdue != nil {
-		c.overdue.Stop()
+func (g *guarded) wait() Exit {
+	_, err := g.shim.Wait()
+	g.killing.Do(func() {}) // from here on kill has nothing to do, and overdue is settled
+	if g.overdue != nil {
+		g.overdue.Stop()
 	}
 	var last report
-	reported := c.reports.Decode(&last) == nil && last.Ended
-	_ = c.control.Close()
-	_ = c.status.Close()
-	if c.mark != 0 && !reported {
-		purge(c.mark, c.cgroup, forever)
+	reported := g.reports.Decode(&last) == nil && last.Ended
+	_ = g.control.Close()
+	_ = g.status.Close()
+	if !reported {
+		purge(g.mark, g.cgroup, forever)
 	}
-	c.forget()
-	if reported {
+	g.forget()
+	switch {
+	case reported:
 		return exitOf(last.Status)
-	}
-	if err != nil {
+	case err != nil:
 		return Exit{Code: -1, Err: err}
+	default:
+		return Exit{Code: -1, Err: errShimLost}
 	}
-	// What was the shim is the program by now; or it was killed, by kill or by a kernel short of memory, and the program with it.
-	if exit := exitOf(state.Sys().(syscall.WaitStatus)); c.mark == 0 || exit.Signal != "" {
-		return exit
-	}
-	return Exit{Code: -1, Err: errShimLost}
 }
 
 // forget gives up what identify made.
-func (c *contained) forget() {
-	removeCgroup(c.cgroup)
-	if c.note != nil {
-		c.note.remove()
+func (g *guarded) forget() {
+	removeCgroup(g.cgroup)
+	if g.note != nil {
+		g.note.remove()
 	}
 }
 

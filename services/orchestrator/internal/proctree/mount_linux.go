@@ -2,7 +2,6 @@ package proctree
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,128 +11,114 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enterMounts arranges the mount namespace this process is the first in.
-func enterMounts(mask, keep []string) error {
-	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	if err := cover(mask, keep); err != nil {
+const proc = "/proc"
+
+// mounts arranges the mount namespace the child is the first in.
+func (p *plan) mounts(mask, keep []string) error {
+	p.mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err := p.cover(mask, keep); err != nil {
 		return err
 	}
 	// The old one shows, and lets one read the environment of, every process of the worker's namespace, and its numbers are not those
 	// of this one: with it bubblewrap writes the ID maps of the wrong process and hangs. A container runtime that hides parts of /proc
 	// makes the kernel refuse a fresh one in a user namespace; then namespaces are not the way.
-	return mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-}
-
-func mount(source, target, kind string, flags uintptr, data string) error {
-	if err := unix.Mount(source, target, kind, flags, data); err != nil {
-		return fmt.Errorf("mount over %s: %w", target, err)
-	}
+	p.mount("proc", proc, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	return nil
-}
-
-// kept is a path that stays visible, held open since before it was covered.
-type kept struct {
-	path string
-	fd   int
-	dir  bool
 }
 
 // cover hides every path of mask but what keep lists.
-func cover(mask, keep []string) error {
-	var targets []string
-	for _, path := range mask {
-		target, err := filepath.EvalSymlinks(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		targets = append(targets, target)
+func (p *plan) cover(mask, keep []string) error {
+	targets, err := existing(mask)
+	if err != nil || len(targets) == 0 {
+		return err
 	}
-	if len(targets) == 0 {
-		return nil
-	}
-	slices.Sort(targets) // parents first, so that what lies in a kept directory can be masked again
-	stay, err := openKept(keep)
-	defer func() {
-		for _, k := range stay {
-			_ = unix.Close(k.fd)
-		}
-	}()
+	stay, err := existing(keep)
 	if err != nil {
 		return err
 	}
-	for _, target := range slices.Compact(targets) {
-		if err := coverOne(target, stay); err != nil {
+	var covered []string // directories
+	for _, target := range targets {
+		if hidden(target, covered, stay) {
+			continue
+		}
+		info, err := os.Stat(target)
+		if err != nil {
 			return err
 		}
+		if !info.IsDir() {
+			p.mount(os.DevNull, target, "", unix.MS_BIND, "")
+			continue
+		}
+		if err := p.coverDir(target, stay); err != nil {
+			return err
+		}
+		covered = append(covered, target)
 	}
 	return nil
 }
 
-func openKept(paths []string) (stay []kept, err error) {
+// existing are the paths of a list that exist, without symbolic links, parents first, so that what lies in a kept directory can be
+// masked again.
+func existing(paths []string) (found []string, err error) {
 	for _, path := range paths {
-		path, err = filepath.EvalSymlinks(path)
+		path, err := filepath.EvalSymlinks(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return stay, err
+			return nil, err
 		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return stay, err
-		}
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return stay, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-		stay = append(stay, kept{path: path, fd: fd, dir: info.IsDir()})
+		found = append(found, path)
 	}
-	return stay, nil
+	slices.Sort(found)
+	return slices.Compact(found), nil
 }
 
-func coverOne(target string, stay []kept) error {
-	info, err := os.Stat(target)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // hidden by the cover of a parent
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return mount(os.DevNull, target, "", unix.MS_BIND, "")
-	}
+func beneath(path, dir string) bool { return strings.HasPrefix(path, dir+"/") }
+
+// hidden tells whether the cover of a parent hides target: it is there only if it is kept, lies in what is kept, or leads to it.
+func hidden(target string, covered, stay []string) bool {
+	return slices.ContainsFunc(covered, func(dir string) bool {
+		return beneath(target, dir) && !slices.ContainsFunc(stay, func(kept string) bool {
+			return beneath(kept, dir) && (kept == target || beneath(target, kept) || beneath(kept, target))
+		})
+	})
+}
+
+// coverDir puts an empty directory over target. What stays of it is then mounted from target itself, which meanwhile is to be found
+// at /proc: a directory that surely exists, and is itself replaced at last.
+func (p *plan) coverDir(target string, stay []string) error {
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := mount("tmpfs", target, "tmpfs", flags, "mode=0755,size=64k"); err != nil {
-		return err
-	}
-	for _, k := range stay {
-		if strings.HasPrefix(k.path, target+"/") {
-			if err := uncover(k); err != nil {
+	p.mount(target, proc, "", unix.MS_BIND|unix.MS_REC, "")
+	p.mount("tmpfs", target, "tmpfs", flags, "mode=0755,size=64k")
+	for _, kept := range stay {
+		if beneath(kept, target) {
+			if err := p.uncover(kept, target); err != nil {
 				return err
 			}
 		}
 	}
-	return mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|flags, "")
+	p.must("unmount", proc, unix.SYS_UMOUNT2, p.text(proc), number(unix.MNT_DETACH))
+	p.mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|flags, "")
+	return nil
 }
 
-// uncover mounts what k holds open at its old place, now in an empty file system.
-func uncover(k kept) error {
-	if err := os.MkdirAll(filepath.Dir(k.path), 0o755); err != nil {
-		return err
-	}
-	var err error
-	if k.dir {
-		err = os.MkdirAll(k.path, 0o755)
-	} else {
-		err = os.WriteFile(k.path, nil, 0o644)
-	}
+// uncover mounts kept at its old place, now in an empty file system. That something is there already is no failure.
+func (p *plan) uncover(kept, target string) error {
+	info, err := os.Stat(kept)
 	if err != nil {
 		return err
 	}
-	return mount(fmt.Sprintf("/proc/self/fd/%d", k.fd), k.path, "", unix.MS_BIND|unix.MS_REC, "")
+	for end := len(target) + 1; end < len(kept); end++ {
+		if kept[end] == '/' {
+			p.may(unix.SYS_MKDIRAT, here(), p.text(kept[:end]), number(0o755))
+		}
+	}
+	if info.IsDir() {
+		p.may(unix.SYS_MKDIRAT, here(), p.text(kept), number(0o755))
+	} else {
+		p.may(unix.SYS_MKNODAT, here(), p.text(kept), number(unix.S_IFREG|0o644), number(0))
+	}
+	p.mount(proc+strings.TrimPrefix(kept, target), kept, "", unix.MS_BIND|unix.MS_REC, "")
+	return nil
 }

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // probeTimeout bounds the trial of one containment.
@@ -15,7 +16,7 @@ const probeTimeout = 10 * time.Second
 // way is one manner of containing a child.
 type way struct {
 	name string
-	// namespaces: a PID and mount namespace; the kernel does the killing.
+	// namespaces: a PID and mount namespace; the kernel does the killing. Otherwise it is this package's work: see mark.
 	namespaces bool
 	// user: with a user namespace around them, for a worker that may not make the others itself.
 	user bool
@@ -23,19 +24,21 @@ type way struct {
 	cgroups string
 }
 
-// marked tells the ways in which killing is this package's work: see mark.
-func (w way) marked() bool { return !w.namespaces }
-
 // platform is the Linux side of a Supervisor.
 type platform struct {
 	way     way
-	program *os.File // what shims are started from
-	notes   string   // directory of notes, empty: none are taken
+	program *os.File     // what shims are started from; nil in namespaces, where there are none
+	notes   string       // directory of notes, empty: none are taken
+	files   *unix.Rlimit // of open files, for children in namespaces; nil: unknown
 	spawner *spawner
 }
 
 func openPlatform(opts Options) (*platform, error) {
-	p := &platform{spawner: newSpawner()}
+	spawner, err := newSpawner()
+	if err != nil {
+		return nil, err
+	}
+	p := &platform{spawner: spawner, files: spawner.inheritedFiles()}
 	if opts.StateDir != "" {
 		p.notes = filepath.Join(opts.StateDir, "children")
 		if err := killAbandoned(p.notes); err != nil {
@@ -45,7 +48,7 @@ func openPlatform(opts Options) (*platform, error) {
 	var tried error
 	for _, candidate := range ways(opts.Mode) {
 		p.way = candidate
-		err := p.choose(shimPrograms())
+		err := p.try()
 		if err == nil {
 			return p, nil
 		}
@@ -76,6 +79,14 @@ func ways(mode Mode) []way {
 	return list
 }
 
+// try finds out whether the chosen way works.
+func (p *platform) try() error {
+	if p.way.namespaces {
+		return p.probe()
+	}
+	return p.choose(shimPrograms())
+}
+
 // probe runs a child that does nothing through the whole of the chosen way: whether a kernel, a container runtime or a security
 // module allows it shows in no other manner.
 func (p *platform) probe() error {
@@ -84,7 +95,7 @@ func (p *platform) probe() error {
 		return err
 	}
 	defer ours.close()
-	child, err := p.launch(instructions{Path: []byte(selfExecutable), Args: [][]byte{[]byte(probeName)}, Dir: []byte("/")}, theirs)
+	child, err := p.launch(program{path: selfExecutable, args: []string{probeName}, dir: "/"}, theirs)
 	theirs.close()
 	if err != nil {
 		return err
@@ -118,37 +129,20 @@ func (p *platform) start(path string, spec Spec, stdio endpoints) (child, error)
 		}
 	}
 	widen(stdio.stdout)
-	child, err := p.launch(instructions{
-		Path: []byte(path),
-		Args: raw(append([]string{path}, spec.Args...)),
-		Dir:  []byte(dir),
-		Env:  raw(spec.Env),
-		Mask: raw(spec.Mask),
-		Keep: raw(append([]string{dir}, spec.Keep...)),
+	return p.launch(program{
+		path: path,
+		args: append([]string{path}, spec.Args...),
+		dir:  dir,
+		env:  spec.Env,
+		mask: spec.Mask,
+		keep: append([]string{dir}, spec.Keep...),
 	}, stdio)
-	if err != nil {
-		return nil, err
-	}
-	return child, nil
 }
 
-// attributes are those of the shim's clone.
-func (p *platform) attributes() *syscall.SysProcAttr {
-	// A session of its own keeps a terminal's Ctrl-C, and the terminal, from it.
-	attr := &syscall.SysProcAttr{Setsid: true}
-	if !p.way.namespaces {
-		return attr // must outlive the worker for a moment, to kill what is left
+// launch starts prog, contained in the chosen way.
+func (p *platform) launch(prog program, stdio endpoints) (child, error) {
+	if p.way.namespaces {
+		return p.settle(prog, stdio)
 	}
-	attr.Pdeathsig = syscall.SIGKILL
-	attr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
-	if p.way.user {
-		uid, gid := os.Geteuid(), os.Getegid()
-		attr.Cloneflags |= syscall.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
-		if uid != 0 {
-			attr.AmbientCaps = shimCapabilities() // else the exec of the shim would lose them
-		}
-	}
-	return attr
+	return p.guard(prog, stdio)
 }

@@ -43,8 +43,9 @@ type Supervisor struct {
 }
 
 // New probes what containment works here, and kills what an earlier worker with the same StateDir left behind. It fails when a
-// forced mode does not work or StateDir cannot be used. The caller's main must begin with Main. On Linux children are started
-// through telecodex-contain, if it stands beside the caller's program and works, else through the caller's program.
+// forced mode does not work or StateDir cannot be used. The caller's main must begin with Main. On Linux, without
+// namespaces, children are started through telecodex-contain, if it stands beside the caller's program and works, else through the
+// caller's program.
 func New(opts Options) (*Supervisor, error) {
 	platform, err := openPlatform(opts)
 	if err != nil {

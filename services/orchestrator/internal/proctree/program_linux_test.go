@@ -68,7 +68,7 @@ func TestAShimStartsFromTheSmallProgramOrFromItsOwn(t *testing.T) {
 
 // program prints what a worker's shims start from.
 func program([]string) int {
-	s, err := proctree.New(proctree.Options{})
+	s, err := proctree.New(proctree.Options{Mode: proctree.Scan})
 	if err != nil {
 		return 1
 	}

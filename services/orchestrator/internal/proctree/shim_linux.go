@@ -17,8 +17,8 @@ import (
 // Names of processes, by which Main knows what to be. The number is that of instructions and report, and grows when their meaning
 // changes: a program of another version does not know its name and ends.
 const (
-	shimName  = "telecodex-contain/1"
-	probeName = "telecodex-contain/1/probe"
+	shimName  = "telecodex-contain/2"
+	probeName = "telecodex-contain/2/probe"
 )
 
 // Descriptors the shim starts with, after its own three.
@@ -35,10 +35,8 @@ const (
 // once. It must be the first statement of every main, and TestMain, of a program that uses a Supervisor, and is all of
 // telecodex-contain.
 //
-// In a namespace the shim arranges what the program is to see, and then becomes it: the kernel does the rest, and a turn costs
-// nothing beside Codex. As first process of its namespace the program gets no signal it has no handler for (Codex has one for
-// SIGINT; Kill is always heard), and orphans of its commands stay zombies until its end. Without a namespace the shim stays, as
-// the one who finds the descendants and kills them.
+// The shim stays for as long as its program, as the one who finds the descendants and kills them. In namespaces there is none: the
+// kernel does that.
 func Main() {
 	if len(os.Args) == 0 {
 		return
@@ -56,7 +54,7 @@ func Main() {
 type shim struct {
 	instructions
 	reports *json.Encoder
-	pid     int // the program's, where it is a process of its own
+	pid     int // the program's
 	pidfd   int // the same, safe against reuse; -1 on kernels before 5.4
 }
 
@@ -69,47 +67,7 @@ func runShim() int {
 	if err := json.NewDecoder(control).Decode(&s.instructions); err != nil {
 		return 2
 	}
-	if s.Namespaces {
-		_ = s.reports.Encode(failure(s.become()))
-		return 2
-	}
 	return s.stay(control)
-}
-
-// become turns this process into the program. It returns only with an error. The report of success is the end of the status pipe.
-func (s *shim) become() error {
-	// Capabilities and the parent-death signal belong to a thread, and exec keeps those of the thread that calls it.
-	runtime.LockOSThread()
-	if err := enterMounts(text(s.Mask), text(s.Keep)); err != nil {
-		return err
-	}
-	if err := dropCapabilities(); err != nil {
-		return err
-	}
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return os.NewSyscallError("parent-death signal", err)
-	}
-	if abandoned() {
-		syscall.Exit(2)
-	}
-	if err := unix.Chdir(string(s.Dir)); err != nil {
-		return &fs.PathError{Op: "chdir", Path: string(s.Dir), Err: err}
-	}
-	for fd := range 3 {
-		if err := unix.Dup3(stdinFD+fd, fd, 0); err != nil {
-			return os.NewSyscallError("dup3", err)
-		}
-	}
-	err := syscall.Exec(string(s.Path), text(s.Args), text(s.Env))
-	return &fs.PathError{Op: "exec", Path: string(s.Path), Err: err}
-}
-
-// abandoned tells whether the supervisor has died: it holds the other end of the control pipe. It covers the moment before the
-// parent-death signal was set.
-func abandoned() bool {
-	control := []unix.PollFd{{Fd: controlFD, Events: unix.POLLIN}}
-	n, err := unix.Poll(control, 0)
-	return err == nil && n > 0 && control[0].Revents&unix.POLLHUP != 0
 }
 
 // stay starts the program and waits for the end of it and of all it has left behind.
@@ -176,7 +134,11 @@ func (s *shim) exec() (err error) {
 	go func() {
 		defer close(finished)
 		runtime.LockOSThread()
-		_ = dropCapabilities() // an unprivileged worker may not empty the bounding set; it has nothing else to drop
+		if held, err := ownCapabilities(); err == nil {
+			bare := &plan{}
+			bare.dropCapabilities(held)
+			_ = bare.carryOut() // an unprivileged worker may not empty the bounding set; it has nothing else to drop
+		}
 		err = s.fork()
 	}()
 	<-finished
