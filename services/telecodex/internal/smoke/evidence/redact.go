@@ -92,7 +92,7 @@ func longestFirst(lists ...[]string) []string {
 // replaceNumber replaces a number where it stands alone, not within a longer one.
 func replaceNumber(text, number, placeholder string) string {
 	alone := regexp.MustCompile(`(^|[^0-9A-Za-z])` + regexp.QuoteMeta(number) + `($|[^0-9A-Za-z])`)
-	for alone.MatchString(text) { // neighbours share what stands between them
+	for range 2 { // neighbours share what stands between them
 		text = alone.ReplaceAllString(text, "${1}"+placeholder+"${2}")
 	}
 	return text
@@ -138,12 +138,12 @@ func idsOf(value any) (found Secrets) {
 			id := plain(inner)
 			switch key {
 			case "chat_id":
-				found.Chats = append(found.Chats, id)
+				found.addID(&found.Chats, id)
 			case "user_id":
-				found.Users = append(found.Users, id)
+				found.addID(&found.Users, id)
 			case "session_id":
 				parts := strings.Split(id, ":")
-				found.Chats = append(found.Chats, parts[min(1, len(parts)-1)])
+				found.addID(&found.Chats, parts[min(1, len(parts)-1)])
 			}
 			found = joined(found, idsOf(inner))
 		}
@@ -155,8 +155,17 @@ func idsOf(value any) (found Secrets) {
 	return found
 }
 
+// addID adds an id to one of the lists; a name that stands in its place, such as
+// @channel, is a text.
+func (s *Secrets) addID(list *[]string, id string) {
+	if _, err := strconv.ParseInt(id, 10, 64); err != nil {
+		list = &s.Texts
+	}
+	*list = append(*list, id)
+}
+
 func joined(a, b Secrets) Secrets {
-	return Secrets{Chats: append(a.Chats, b.Chats...), Users: append(a.Users, b.Users...)}
+	return Secrets{Chats: append(a.Chats, b.Chats...), Users: append(a.Users, b.Users...), Texts: append(a.Texts, b.Texts...)}
 }
 
 // plain is an id as text, whatever it was in JSON.
