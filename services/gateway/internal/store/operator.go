@@ -42,6 +42,9 @@ func (s *Store) Trace(ctx context.Context, updateID, generation int64) (tr Trace
 			ORDER BY t.attempt`, q.bot, u.UpdateID, u.Generation); err != nil {
 			return err
 		}
+		if n := len(tr.Turns); n > 0 && workOf(u.Kind, u.State) == workLane {
+			tr.Update.State = tr.Turns[n-1].State
+		}
 		tr.Outbox, err = collect(q, readTrace, `SELECT `+traceColumns+` FROM outbox
 			WHERE bot_id = $1 AND update_id = $2 AND generation = $3 ORDER BY outbox_id`, q.bot, u.UpdateID, u.Generation)
 		return err

@@ -102,18 +102,18 @@ func (q *tx) waiting(chatID int64) (Outgoing, bool, error) {
 // being sent when the last gateway ended wait again, in doubt.
 func (s *Store) RecoverOutbox(ctx context.Context) (inDoubt []Outgoing, err error) {
 	err = s.write(ctx, func(q *tx) error {
-		if err := q.exec(`UPDATE outbox SET in_doubt = 1, reason = $2 WHERE bot_id = $1 AND state = 'SENDING'`,
+		if err := q.exec(`UPDATE outbox SET in_doubt = 1, reason = $2 WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING'`,
 			q.bot, InDoubt); err != nil {
 			return err
 		}
 		if inDoubt, err = collect(q, readTrace, `SELECT `+traceColumns+` FROM outbox
-			WHERE bot_id = $1 AND state = 'SENDING' ORDER BY outbox_id`, q.bot); err != nil {
+			WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING' ORDER BY outbox_id`, q.bot); err != nil {
 			return err
 		}
 		for i := range inDoubt {
 			inDoubt[i].State = Pending
 		}
-		return q.exec(`UPDATE outbox SET state = 'PENDING' WHERE bot_id = $1 AND state = 'SENDING'`, q.bot)
+		return q.exec(`UPDATE outbox SET state = 'PENDING' WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING'`, q.bot)
 	})
 	return inDoubt, err
 }

@@ -37,8 +37,8 @@ func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID, working
 		if !ok {
 			return q.refuseAssign(turnID, workerID)
 		}
-		if err := q.advance(t.Key, Assigned); err != nil || held {
-			return err
+		if held {
+			return nil
 		}
 		return q.pin(t.SessionID, workerID, journalID)
 	})
@@ -116,10 +116,7 @@ func (s *Store) Unassign(ctx context.Context, turnID string) error {
 			return err
 		}
 		if err := q.exec(`UPDATE turns SET state = 'QUEUED', worker_id = '', journal_id = '', thread_id = '', pinned = 0,
-			working_dir = '', assigned_at = 0 WHERE turn_id = $1`, turnID); err != nil {
-			return err
-		}
-		if err := q.setUpdate(t.Key, t.Kind, Queued); err != nil || pinned == 0 {
+			working_dir = '', assigned_at = 0 WHERE turn_id = $1`, turnID); err != nil || pinned == 0 {
 			return err
 		}
 		return q.pin(t.SessionID, "", "")
@@ -140,10 +137,7 @@ func (s *Store) Accept(ctx context.Context, turnID, journalID string) error {
 			turnID, journalID, q.now); err != nil {
 			return err
 		}
-		if err := q.pin(t.SessionID, t.WorkerID, journalID); err != nil {
-			return err
-		}
-		return q.advance(t.Key, Accepted)
+		return q.pin(t.SessionID, t.WorkerID, journalID)
 	})
 }
 

@@ -147,12 +147,6 @@ func (q *tx) setUpdate(key Key, kind Kind, state State) error {
 		q.bot, key.UpdateID, key.Generation, state, workOf(kind, state), settled)
 }
 
-// advance moves an update that stays in its lane.
-func (q *tx) advance(key Key, state State) error {
-	return q.exec(`UPDATE updates SET state = $4 WHERE bot_id = $1 AND update_id = $2 AND generation = $3`,
-		q.bot, key.UpdateID, key.Generation, state)
-}
-
 // Turn is the turn of an id; false when it is not stored.
 func (s *Store) Turn(ctx context.Context, turnID string) (t Turn, ok bool, err error) {
 	err = s.read(ctx, func(q *tx) error { t, ok, err = q.storedTurn(turnID); return err })

@@ -32,7 +32,8 @@ CREATE TABLE cursors (
 
 -- The inbox: every update that was ever taken and not yet pruned. work is 'lane'
 -- while the update waits or runs in its session's lane, 'command' while it waits
--- to be handled at once, else empty.
+-- to be handled at once, else empty. state is QUEUED for as long as there is work;
+-- how far that is, its newest turn says.
 CREATE TABLE updates (
     bot_id      BIGINT NOT NULL,
     update_id   BIGINT NOT NULL,
@@ -148,7 +149,6 @@ CREATE TABLE outbox (
 );
 
 CREATE INDEX outbox_waiting ON outbox (bot_id, chat_id, outbox_id) WHERE done_at = 0;
-CREATE INDEX outbox_sending ON outbox (bot_id, outbox_id) WHERE state = 'SENDING';
 CREATE INDEX outbox_update ON outbox (bot_id, update_id, generation);
 
 -- The documents of messages that are not done, cut into parts of a bounded size.
