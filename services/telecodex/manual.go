@@ -24,6 +24,7 @@ func commands() []subcommand {
 	return []subcommand{
 		{"run", runPage(), run},
 		{"demo", demoPage(), demo},
+		{"smoke", smokePage(), runSmoke},
 		{"doctor", doctorPage(), doctor},
 		{"completion", completionPage(), completion},
 	}
