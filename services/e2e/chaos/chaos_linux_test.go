@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,8 +20,9 @@ import (
 // long is from what length on a run must have met everything there is to meet.
 const long = 5 * time.Minute
 
-// built are the programs, built once before the first test.
-var built harness.Programs
+// The programs, built once, by the first test that needs them: as they are, and
+// with a gateway that can be told to break a promise.
+var built, broken func() (harness.Programs, error)
 
 func TestMain(m *testing.M) {
 	status, err := runTests(m)
@@ -40,9 +43,14 @@ func runTests(m *testing.M) (status int, err error) {
 	if err := os.Setenv("CGO_ENABLED", "0"); err != nil {
 		return 0, err
 	}
-	if built, err = harness.BuildWith(context.Background(), dir, []string{"-tags=crash"}, "gateway", "orchestrator", "fakecodex"); err != nil {
+	whole, worse := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
+	if err := errors.Join(os.Mkdir(whole, 0o700), os.Mkdir(worse, 0o700)); err != nil {
 		return 0, err
 	}
+	built = sync.OnceValues(func() (harness.Programs, error) {
+		return harness.BuildWith(context.Background(), whole, []string{"-tags=crash"}, "gateway", "orchestrator", "fakecodex")
+	})
+	broken = sync.OnceValues(func() (harness.Programs, error) { return buildBroken(context.Background(), worse) })
 	if status = m.Run(); status == 0 {
 		err = goleak.Find()
 	}
@@ -83,26 +91,39 @@ func place(t *testing.T) string {
 	return dir
 }
 
+// play has a run of programs.
+func play(t *testing.T, programs func() (harness.Programs, error), config Config) Report {
+	t.Helper()
+	var err error
+	if config.Programs, err = programs(); err != nil {
+		t.Fatal(err)
+	}
+	config.Dir = place(t)
+	r, err := Run(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestChaos is a slice of `make chaos`, which sets CHAOS_SECONDS, and with it the
 // whole of it. CHAOS_SEED replays a schedule.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	length := time.Duration(setting(t, "CHAOS_SECONDS", 25)) * time.Second
 	seed := setting(t, "CHAOS_SEED", 1)
 	freeze := 2 * time.Second
 	if length >= long {
 		freeze = 17 * time.Second // more than the lease's 15 s
 	}
-	r, err := Run(t.Context(), Config{
-		Dir: place(t), Programs: built, Seed: seed, For: length, Patience: 40 * time.Second,
+	r := play(t, built, Config{
+		Seed: seed, For: length, Patience: 40 * time.Second,
 		Chats: 50, Workers: 2, Rate: 6, Waiting: 120,
 		Gateway: GatewayLives(seed, freeze), Worker: func(worker int) Lives { return WorkerLives(seed, worker) },
 		Misbehaviour: telegramsim.Misbehaviour{Seed: seed, PerMille: 60, Conflicts: 4, Replays: 30},
 		RestartIDs:   min(length/3, time.Minute), Store: os.Getenv("CHAOS_STORE"),
 		Progress: func(line string) { fmt.Println(line) },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	fmt.Print(r)
 	if !r.OK() {
 		t.Errorf("a promise was not kept; CHAOS_SEED=%d CHAOS_SECONDS=%d replays the schedule", seed, int(length.Seconds()))

@@ -166,11 +166,13 @@ func (r *run) havoc(ctx context.Context) error {
 	gateway := r.keeper("gateway", r.Gateway)
 	gateway.start = r.startGateway
 	gateway.thawed = r.challenge
-	gateway.died = func(_ context.Context, life Life) {
+	gateway.died = func(ctx context.Context, life Life) {
+		if !life.Together {
+			return
+		}
+		sleep(ctx, life.Lag)
 		for _, w := range workers {
-			if life.Together {
-				w.kill()
-			}
+			w.kill()
 		}
 	}
 	group.Go(func() error { return gateway.run(ctx) })

@@ -20,8 +20,9 @@ type Life struct {
 	Freeze time.Duration
 	// Wipe replaces the disk of a worker before its next life.
 	Wipe bool
-	// Together kills the workers too, when a gateway dies.
+	// Together kills the workers too, when a gateway dies, Lag later.
 	Together bool
+	Lag      time.Duration
 	// Pause is how long the service stays dead.
 	Pause time.Duration
 }
@@ -81,7 +82,7 @@ func rounds(r *rand.Rand, round func() []Life, pause time.Duration) Lives {
 		}
 		next := left[0]
 		left = left[1:]
-		next.Pause = between(r, 0, pause)
+		next.Pause, next.Lag = between(r, 0, pause), between(r, 0, 150*time.Millisecond)
 		return next
 	}
 }

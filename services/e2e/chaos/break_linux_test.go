@@ -1,0 +1,156 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"telecodex.dev/services/e2e/internal/harness"
+)
+
+// change is made to a source file of the gateway before it is built.
+type change struct{ file, old, new string }
+
+// breakVariable says which of its promises a broken gateway breaks.
+const breakVariable = "CHAOS_BREAK"
+
+// brokenChanges break a promise each; the code of the gateway itself knows
+// nothing of it.
+func brokenChanges() []change {
+	return []change{
+		// Updates are confirmed before they are stored.
+		{"poller/poller.go", "\tbefore := p.cursor\n", `	if broken("ack") {
+		_, _ = p.Bot.GetUpdates(ctx, botapi.GetUpdates{Offset: updates[len(updates)-1].ID + 1, Limit: 1, AllowedUpdates: []string{"message", "callback_query"}})
+	}
+	before := p.cursor
+`},
+		// A lane takes the newest work first.
+		{"store/turns.go", "work = 'lane' ORDER BY generation, update_id LIMIT 1`, q.bot, sessionID)",
+			"work = 'lane' ORDER BY ` + laneOrder() + ` LIMIT 1`, q.bot, sessionID)"},
+		{"store/steps.go", "AND o.update_id < u.update_id)`", "AND o.update_id ` + before() + ` u.update_id)`"},
+		// A RunTurn that broke off is sent again, to whichever worker is there.
+		{"dispatch/effects.go", "runTurn(ctx, client, ", "runTurn(ctx, retrying{client, r}, "},
+	}
+}
+
+// brokenFiles are added to the packages of the gateway.
+func brokenFiles() map[string]string {
+	const isBroken = `
+func broken(what string) bool { return os.Getenv("` + breakVariable + `") == what }
+`
+	return map[string]string{
+		"poller/broken.go": "package poller\n\nimport \"os\"\n" + isBroken,
+		"store/broken.go": "package store\n\nimport \"os\"\n" + isBroken + `
+func laneOrder() string {
+	if broken("order") {
+		return "generation DESC, update_id DESC"
+	}
+	return "generation, update_id"
+}
+
+func before() string {
+	if broken("order") {
+		return ">"
+	}
+	return "<"
+}
+`,
+		"dispatch/broken.go": `package dispatch
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/gateway/internal/workers"
+)
+` + isBroken + `
+// retrying is a client with a retry policy.
+type retrying struct {
+	workers.Client
+	r *runner
+}
+
+type runStream = grpc.ServerStreamingClient[orchestratorv1.RunTurnResponse]
+
+func (c retrying) RunTurn(ctx context.Context, in *orchestratorv1.RunTurnRequest, opts ...grpc.CallOption) (runStream, error) {
+	stream, err := c.Client.RunTurn(ctx, in, opts...)
+	if err != nil || !broken("retry") {
+		return stream, err
+	}
+	return &retriedStream{stream, func() (runStream, error) {
+		time.Sleep(50 * time.Millisecond)
+		in.ExpectedJournalId = ""
+		for _, w := range c.r.m.Workers.Workers() {
+			if client, ok := c.r.m.Workers.Lookup(w.ID); ok {
+				return client.RunTurn(ctx, in, opts...)
+			}
+		}
+		return nil, status.Error(codes.Unavailable, "no worker")
+	}}, nil
+}
+
+type retriedStream struct {
+	runStream
+	again func() (runStream, error)
+}
+
+func (s *retriedStream) Recv() (*orchestratorv1.RunTurnResponse, error) {
+	m, err := s.runStream.Recv()
+	for attempt := 0; status.Code(err) == codes.Unavailable && attempt < 10; attempt++ {
+		var stream runStream
+		if stream, err = s.again(); err == nil {
+			s.runStream = stream
+			m, err = stream.Recv()
+		}
+	}
+	return m, err
+}
+`,
+	}
+}
+
+// buildBroken builds a gateway that breaks the promise that breakVariable names,
+// into a copy of the programs.
+func buildBroken(ctx context.Context, dir string) (harness.Programs, error) {
+	root, err := filepath.Abs(filepath.Join("..", "..", "gateway", "internal"))
+	if err != nil {
+		return harness.Programs{}, err
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	files := brokenFiles()
+	for _, c := range brokenChanges() {
+		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(c.file)))
+		if err != nil {
+			return harness.Programs{}, err
+		}
+		if n := strings.Count(string(source), c.old); n != 1 {
+			return harness.Programs{}, fmt.Errorf("%s has changed: %q is there %d times; the negative controls no longer fit", c.file, c.old, n)
+		}
+		files[c.file] = strings.Replace(string(source), c.old, c.new, 1)
+	}
+	for name, content := range files {
+		path := filepath.Join(dir, strings.ReplaceAll(name, "/", "_"))
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			return harness.Programs{}, err
+		}
+		overlay.Replace[filepath.Join(root, filepath.FromSlash(name))] = path
+	}
+	list, err := json.Marshal(overlay)
+	if err != nil {
+		return harness.Programs{}, err
+	}
+	path := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(path, list, 0o600); err != nil {
+		return harness.Programs{}, err
+	}
+	return harness.BuildWith(ctx, dir, []string{"-tags=crash", "-overlay=" + path}, "gateway", "orchestrator", "fakecodex")
+}

@@ -1,0 +1,69 @@
+package chaos
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"telecodex.dev/services/internal/crashpoint"
+)
+
+// always is one life after the other, all the same.
+func always(life Life) Lives { return func() Life { return life } }
+
+// steady is a life that only the end of the run ends.
+func steady() Lives { return always(Life{Within: time.Hour}) }
+
+// TestChaosNoticesWhatIsBroken is what makes its silence worth something: a
+// gateway that breaks a promise, or a disk that does, must not get through. Where
+// nothing is broken, the same schedule must.
+func TestChaosNoticesWhatIsBroken(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		env    string
+		change func(*Config)
+		figure func(Verdict) int
+	}{
+		{"a journal that is not durable", "", func(c *Config) {
+			c.Gateway = always(Life{At: crashpoint.Joined, Hit: 1, Within: time.Second, Together: true, Lag: 100 * time.Millisecond, Pause: 100 * time.Millisecond})
+			c.LoseTail = true
+		}, func(v Verdict) int { return v.RunTwice }},
+		{"an acknowledgement before the commit", "ack", func(c *Config) {
+			c.Gateway = always(Life{At: crashpoint.Fetched, Hit: 2, Within: time.Second})
+		}, func(v Verdict) int { return v.Lost }},
+		{"a retry policy on RunTurn", "retry", func(c *Config) {
+			c.Worker = func(worker int) Lives {
+				if worker == 1 {
+					return steady()
+				}
+				return always(Life{Within: 700 * time.Millisecond, Pause: 200 * time.Millisecond})
+			}
+		}, func(v Verdict) int { return v.RunTwice }},
+		{"a lane without order", "order", func(c *Config) { c.Chats = 3 }, func(v Verdict) int { return v.OutOfOrder }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			config := Config{Seed: 1, For: 4 * time.Second, Patience: 5 * time.Second, Chats: 10, Workers: 2, Rate: 8, Waiting: 40, Slow: true,
+				Gateway: steady(), Worker: func(int) Lives { return steady() }}
+			tt.change(&config)
+			t.Run("broken", func(t *testing.T) {
+				config := config
+				config.Env = []string{breakVariable + "=" + tt.env}
+				if r := play(t, broken, config); r.OK() || tt.figure(r.Verdict) == 0 {
+					t.Errorf("nothing was noticed:\n%s", r)
+				}
+			})
+			if os.Getenv("CHAOS_SECONDS") == "" {
+				return // the slice has no time for it
+			}
+			t.Run("whole", func(t *testing.T) {
+				config := config
+				config.LoseTail, config.Patience = false, 30*time.Second
+				if r := play(t, built, config); !r.OK() {
+					t.Errorf("something was noticed:\n%s", r)
+				}
+			})
+		})
+	}
+}
