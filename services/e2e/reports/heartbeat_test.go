@@ -47,8 +47,7 @@ func reportOf(t *testing.T, stdout string) *telemetryv1.CycleReport {
 // TestFailuresAreEmitted: each failure is one event, and none holds a secret,
 // neither the token nor what people and Codex have written.
 func TestFailuresAreEmitted(t *testing.T) {
-	known := scenarios()
-	dead := known["dead_proxy"]
+	dead := scenarios()["dead_proxy"]
 	for name, tt := range map[string]struct {
 		scenario
 		code, reason, update string
@@ -80,7 +79,7 @@ func TestFailuresAreEmitted(t *testing.T) {
 				t.Fatalf("%d events of %v", len(events), report)
 			}
 			body := <-events
-			if strings.Contains(body, "DO-NOT-LEAK") || strings.Contains(body, "DO_NOT_LEAK") {
+			if leaks(body) {
 				t.Errorf("a secret is in %s", body)
 			}
 			var event struct {
@@ -132,7 +131,19 @@ func TestNothingIsEmittedWhenNothingFailed(t *testing.T) {
 func TestAReceiverThatHangsEndsNoCycle(t *testing.T) {
 	url, events := receive(t, true)
 	heartbeat := "CHANNEL_HEARTBEAT_URL=" + url
-	t.Run("once", func(t *testing.T) {
+	t.Run("a failed cycle", func(t *testing.T) {
+		g := newGateway(t, 0)
+		scenarios()["fetch_failure"].prepare(g)
+		p := g.start([]string{"--once"}, heartbeat)
+		if status := g.ended(p); status != 1 {
+			t.Errorf("exit status %d", status)
+		}
+		<-events
+		if r := reportOf(t, p.Stdout()); r.GetStatus() != "failed" || r.GetTelemetry().GetHeartbeat().GetEmitState() != "emit-failed" {
+			t.Errorf("report %v", r)
+		}
+	})
+	t.Run("a failed turn", func(t *testing.T) {
 		g := newGateway(t, 0)
 		g.say("!scenario turn_failed\nhello")
 		p := g.start([]string{"--once"}, heartbeat)

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/codexsim"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -124,7 +125,7 @@ func (g *gateway) start(args []string, env ...string) *harness.Process {
 		"CHANNEL_ORCHESTRATOR_ADDR=" + shared.worker.Addr,
 		"CHANNEL_ALLOWED_CHAT_IDS=1000",
 		"CHANNEL_CURSOR_STATE_PATH=cursor.json", "CHANNEL_STORE=gateway.db",
-		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=", "CHANNEL_SEND_RATE=0",
+		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=", "CHANNEL_SEND_RATE=0", "CHANNEL_LOG_LEVEL=debug",
 	}, env...)})
 	if err != nil {
 		g.t.Fatal(err)
@@ -136,11 +137,16 @@ func (g *gateway) start(args []string, env ...string) *harness.Process {
 		if g.t.Failed() {
 			g.t.Logf("%s\n%s", p.Stdout(), p.Stderr())
 		}
-		if strings.Contains(p.Stdout()+p.Stderr(), "DO-NOT-LEAK") {
+		if leaks(p.Stdout() + p.Stderr()) {
 			g.t.Error("the gateway has printed a secret")
 		}
 	})
 	return p
+}
+
+// leaks looks for the tests' secrets, and for those of the scripted Codex.
+func leaks(text string) bool {
+	return strings.Contains(text, "DO-NOT-LEAK") || strings.Contains(text, codexsim.StderrSecret) || strings.Contains(text, codexsim.RawLineSecret)
 }
 
 // ended waits for the end of a program.
