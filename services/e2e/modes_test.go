@@ -186,7 +186,7 @@ func TestCyclesAndTheirCursorFile(t *testing.T) {
 		}
 		status, report := s.once(append(tt.env, echoMode)...)
 		if status != tt.exit || report["status"] != tt.status || report["reason"] != tt.reason || counted(report) != tt.counted ||
-			tt.code != "" && !slices.Equal(codes(report), []string{tt.code}) {
+			tt.code != "" && !slices.Equal(codes(report), []string{tt.code}) || counters(report)["queue_depth"] != 0.0 {
 			t.Errorf("%s: exit %d, report %v", tt.name, status, report)
 		}
 	}
@@ -213,6 +213,54 @@ func TestCyclesAndTheirCursorFile(t *testing.T) {
 		if status != tt.exit || report["reason"] != tt.reason || counted(report) != tt.counted || !slices.Contains(codes(report), tt.code) {
 			t.Errorf("%s: exit %d, report %v", tt.code, status, report)
 		}
+	}
+}
+
+// TestTheTimersAndCountersMeasure makes Telegram slow and lossy, by amounts that
+// the numbers cannot be below.
+func TestTheTimersAndCountersMeasure(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	s.startWorker()
+	s.say("one")
+	s.sim.Fail(telegramsim.Fault{Method: "getMe", Status: 502})
+	s.sim.Fail(telegramsim.Fault{Method: "getUpdates", DelayMS: 60, Reset: true})
+	s.sim.Fail(telegramsim.Fault{Method: "getUpdates", DelayMS: 60})
+	s.sim.Fail(telegramsim.Fault{Method: "sendMessage", DelayMS: 70, Status: 429, RetryAfter: 1})
+	s.sim.Fail(telegramsim.Fault{Method: "sendMessage", DelayMS: 70})
+	_, report := s.once()
+	timers := report["telemetry"].(map[string]any)["timers_ms"].(map[string]any)
+	for name, least := range map[string]float64{"fetch": 60 + 250 + 60, "send": 70 + 70, "cycle_total": 60 + 250 + 60 + 70 + 1000 + 70} {
+		if timers[name].(float64) < least {
+			t.Errorf("%s took %v ms, which is less than %v", name, timers[name], least)
+		}
+	}
+	if n := counters(report)["retry_total"]; n != 3.0 { // getMe, getUpdates, sendMessage
+		t.Errorf("%v retries", n)
+	}
+}
+
+func TestWhatIsDroppedOrSkippedReachesNobody(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	s.startWorker()
+	in := s.say("hello")
+	if status, report := s.once("CHANNEL_ALLOWED_CHAT_IDS=999999999"); status != 0 || report["reason"] != "processed" ||
+		counted(report) != "0 1 0 0" || report["fetched_count"] != 1.0 || report["dropped_count"] != 1.0 ||
+		oneDetail(t, report)["message"] != fmt.Sprintf("dropped update %d: chat_id not allowlisted (%d)", in.UpdateID, chat) {
+		t.Errorf("report = %v", report)
+	}
+	s.sim.Inject(telegramsim.Incoming{ChatID: chat, Text: "from a bot", Bot: true})
+	if _, report := s.once(); report["reason"] != "no-updates" || report["fetched_count"] != 0.0 || len(codes(report)) > 0 {
+		t.Errorf("report = %v", report)
+	}
+	// Ids are compared as integers, and one of a drop is not judged again.
+	s.say("let in")
+	if _, report := s.once("CHANNEL_ALLOWED_CHAT_IDS=01000"); counted(report) != "1 1 0 0" {
+		t.Errorf("report = %v", report)
+	}
+	if texts := s.heard(1); !slices.Equal(texts, []string{"You said: let in"}) || s.sim.State().Pending > 1 {
+		t.Errorf("messages = %q", texts)
 	}
 }
 

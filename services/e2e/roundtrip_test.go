@@ -67,17 +67,18 @@ func TestOneCycleLeavesWhatNoWorkerCanDo(t *testing.T) {
 	s := newSystem(t)
 	s.say("one")
 	s.say("two")
-	status, report := s.once(onSuccess, silent)
+	status, report := s.once(onSuccess)
 	if status != 0 || !slices.Contains(codes(report), "codex-exec-failed") || counted(report) != "0 0 2 2" {
 		t.Errorf("status %d, report %v", status, report)
 	}
 	s.startWorker()
 	// The next cycle fetches nothing and works off what was stored. It counts
 	// nothing of that: a report is about what was fetched in its cycle.
-	if status, report := s.once(onSuccess, silent); status != 0 || report["reason"] != "no-updates" || counted(report) != "0 0 0 0" {
+	if status, report := s.once(onSuccess); status != 0 || report["reason"] != "no-updates" || counted(report) != "0 0 0 0" {
 		t.Errorf("status %d, report %v", status, report)
 	}
-	if texts := s.heard(2); !slices.Equal(texts, []string{"You said: one", "You said: two"}) {
+	if texts := s.heard(3); !strings.HasPrefix(texts[0], "The worker cannot be reached right now.") ||
+		!slices.Equal(texts[1:], []string{"You said: one", "You said: two"}) {
 		t.Errorf("messages = %q", texts)
 	}
 }
