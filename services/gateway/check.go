@@ -112,10 +112,11 @@ func (c Config) checkListeners(ctx context.Context) []checkup.Finding {
 	if used, err := store.InUse(c.Store); used || err != nil {
 		return []checkup.Finding{checkup.Well(name, "the gateway that runs here has them")}
 	}
-	for _, l := range [...]struct{ variable, addr string }{{"CHANNEL_LISTEN_ADDR", c.ListenAddr}, {"CHANNEL_METRICS_ADDR", c.MetricsAddr}} {
-		// To try a socket's path would take it from whoever died and left it; Windows
+	for _, l := range [...]struct{ variable, addr, usual string }{
+		{"CHANNEL_LISTEN_ADDR", c.ListenAddr, defaults().ListenAddr}, {"CHANNEL_METRICS_ADDR", c.MetricsAddr, defaults().MetricsAddr}} {
+		// A single cycle does not listen at the usual addresses. To try a socket's path would take it from whoever died and left it; Windows
 		// gives out addresses that are taken.
-		if l.addr == "" || strings.HasPrefix(l.addr, "unix:") || runtime.GOOS == "windows" {
+		if l.addr == "" || c.Once && l.addr == l.usual || strings.HasPrefix(l.addr, "unix:") || runtime.GOOS == "windows" {
 			continue
 		}
 		if err := tryAddress(ctx, l.addr); err != nil {

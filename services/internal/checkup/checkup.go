@@ -62,8 +62,8 @@ func Start(ctx context.Context, name string, limit time.Duration, look func(ctx 
 	return c
 }
 
-// Wait returns what the look has found. One that does not come back is left to
-// itself, and that is the finding.
+// Wait returns what the look has found. One that does not come back in time, or
+// soon after ctx has ended, is left to itself, and that is the finding.
 func (c *Check) Wait(ctx context.Context) []Finding {
 	timer := time.NewTimer(c.limit + grace)
 	defer timer.Stop()
@@ -73,6 +73,12 @@ func (c *Check) Wait(ctx context.Context) []Finding {
 	case <-timer.C:
 		return []Finding{Broken(c.Name, fmt.Sprintf("no end within %s", c.limit), "something does not answer: look at the disks and the network of this machine")}
 	case <-ctx.Done():
+	}
+	timer.Reset(grace)
+	select {
+	case found := <-c.found:
+		return found
+	case <-timer.C:
 		return []Finding{Broken(c.Name, "interrupted", "run it again")}
 	}
 }
