@@ -186,15 +186,11 @@ func (m *Manager) press(u store.Update, text string) {
 func (m *Manager) Resolve(ctx context.Context, turnID, choice string) (store.Resolved, error) {
 	prompt := ""
 	if choice == store.Resume {
-		t, ok, err := m.Store.Turn(ctx, turnID)
+		t, _, err := m.Store.Turn(ctx, turnID)
 		if err != nil {
 			return store.Resolved{}, err
 		}
-		session, err := m.Store.Session(ctx, t.SessionID)
-		if err != nil && ok {
-			return store.Resolved{}, err
-		}
-		prompt = resumePrompt(t, session)
+		prompt = resumePrompt(t)
 	}
 	resolved, err := m.Store.Resolve(ctx, turnID, choice, prompt)
 	if err == nil && resolved.Next != nil {

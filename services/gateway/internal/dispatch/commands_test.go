@@ -128,7 +128,7 @@ func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
 		said     string
 	}{
 		{store.Again, 2, "the task", "It runs again from its beginning."},
-		{store.Resume, 2, "Your last turn in this thread was interrupted", "Codex looks at what was done and goes on."},
+		{store.Resume, 2, resumeBegins + "the task", "Codex looks at what was done and goes on."},
 		{store.Drop, 1, "", "It is dropped."},
 	} {
 		t.Run(tt.choice, func(t *testing.T) {
@@ -213,13 +213,13 @@ func TestAPressedButtonHoldsNothingUp(t *testing.T) {
 	w.settled(w.send(chat, store.KindHelp, ""))
 }
 
-func TestResumeRepeatsTheTaskWhereTheThreadIsGone(t *testing.T) {
-	turn := store.Turn{ThreadID: thread, Prompt: "the task"}
-	if got := resumePrompt(turn, store.Session{}); !strings.HasSuffix(got, "\n\nthe task") {
-		t.Errorf("%q", got)
+func TestResumeRepeatsTheTaskOnce(t *testing.T) {
+	first := resumePrompt(store.Turn{Prompt: "the task"})
+	if !strings.HasSuffix(first, "\n\nthe task") {
+		t.Errorf("%q", first)
 	}
-	if got := resumePrompt(turn, store.Session{ThreadID: thread}); strings.Contains(got, "the task:") {
-		t.Errorf("%q", got)
+	if again := resumePrompt(store.Turn{Prompt: first}); again != first {
+		t.Errorf("resumed twice: %q", again)
 	}
 }
 

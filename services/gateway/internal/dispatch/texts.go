@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"telecodex.dev/services/gateway/internal/render"
@@ -31,13 +32,13 @@ func decidedText(r store.Resolved) string {
 	return render.Decided(decision, !r.Applied)
 }
 
-// resumePrompt is what Codex is told when a turn goes on. Where the thread is
-// gone or was never named it does not know the task, so that it is repeated.
-func resumePrompt(t store.Turn, s store.Session) string {
-	if t.ThreadID != "" && s.ThreadID == t.ThreadID {
-		return "Your last turn in this thread was interrupted and may have partly run. Look at what was done, then finish the task."
-	}
-	return "Your last turn on the following task was interrupted and may have partly run. Look at what was done, then finish it:\n\n" + t.Prompt
+// resumeBegins is how the prompt begins that has Codex go on with a task.
+const resumeBegins = "Your last turn on the following task was interrupted and may have partly run. Look at what was done, then finish it:\n\n"
+
+// resumePrompt is what Codex is told when a turn goes on. The task is always
+// repeated: whether its thread is still there shows only when Codex is started.
+func resumePrompt(t store.Turn) string {
+	return resumeBegins + strings.TrimPrefix(t.Prompt, resumeBegins)
 }
 
 // status says how a session is.

@@ -272,7 +272,11 @@ func (s *Store) Restart(ctx context.Context, turnID string, messages []Message) 
 		if err := q.post(t.Key, t.ID, messages); err != nil {
 			return err
 		}
-		next, err = q.again(t, "")
+		own, err := readString(q.row(`SELECT prompt FROM turns WHERE turn_id = $1`, t.ID))
+		if err != nil {
+			return err
+		}
+		next, err = q.again(t, own)
 		return err
 	})
 	return next, err
