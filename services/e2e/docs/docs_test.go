@@ -38,8 +38,17 @@ var shows = map[string]string{
 	"bin/gateway --help":                     `(?s)NAME.* gateway - .*EXIT STATUS`,
 	"bin/orchestrator --help":                `(?s)NAME.* orchestrator - .*EXIT STATUS`,
 	"grpcurl -plaintext 127.0.0.1:7450 list": `telecodex\.orchestrator\.v1\.OrchestratorService`,
-	"grpcurl -plaintext 127.0.0.1:7450 telecodex.orchestrator.v1.OrchestratorService/GetCapabilities": `"agent_api\.run"`,
-	"grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetStatus":                 `"orchestratorMode": "codex"`,
+	"grpcurl -plaintext 127.0.0.1:7450 telecodex.orchestrator.v1.OrchestratorService/GetCapabilities":    `"agent_api\.run"`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/telecodex doctor":               `(?m)^\d+ ok, \d+ warn, 0 fail$`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/telecodex doctor --json":        `^{"status":"(ok|warn)",`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ORCHESTRATOR_MODE=default CHANNEL_LIVE_MODE=false bin/gateway": `"sent_count":1`,
+	"bin/telecodex help doctor":                                                          `telecodex doctor - `,
+	"bin/telecodex --version":                                                            `^telecodex .* \(go`,
+	"bin/telecodex completion bash":                                                      `complete -F _telecodex telecodex`,
+	"tar -czf telecodex-backup.tar.gz .channel_runtime .orchestrator":                    ``,
+	"grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/ListSessions": `"telegram:1"`,
+	`grpcurl -plaintext -d '{"update_id": 100000001}' 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetUpdateTrace`: `DELIVERED`,
+	"grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetStatus":                                    `"orchestratorMode": "codex"`,
 }
 
 func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
@@ -86,6 +95,10 @@ func setUp(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "token.txt"), []byte(telegramsim.DefaultToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What a worker in telecodex would leave behind.
+	if err := os.Mkdir(filepath.Join(dir, ".orchestrator"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
@@ -148,6 +161,10 @@ func startGateway(t *testing.T, programs harness.Programs, dir, worker, operator
 	defer cancel()
 	if _, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatalf("the gateway does not serve (%v): %s", err, gateway.Stderr())
+	}
+	sim.Inject(telegramsim.Incoming{ChatID: 1, Text: "hello"})
+	if _, err := sim.WaitForMessages(ctx, 1, 1); err != nil {
+		t.Fatalf("the gateway does not answer (%v): %s", err, gateway.Stderr())
 	}
 	return gateway
 }
