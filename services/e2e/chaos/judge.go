@@ -15,6 +15,12 @@ const (
 	failureBegins  = "Sorry, "
 )
 
+// notice says that a message only tells how things stand.
+func notice(text string) bool {
+	return strings.HasPrefix(text, "The worker cannot be reached right now.") ||
+		strings.HasPrefix(text, "Codex could not go on with this conversation")
+}
+
 // maxFindings bounds what a verdict says in words.
 const maxFindings = 40
 
@@ -36,7 +42,6 @@ type Verdict struct {
 	Orphans    int
 
 	Findings []string
-	lost     []Place
 }
 
 // OK says whether every promise was kept.
@@ -87,7 +92,7 @@ func (j *judge) hear() {
 	for _, m := range j.Heard {
 		at := Place{m.ChatID, m.ReplyTo}
 		switch {
-		case m.ReplyTo == 0: // the answer to a button, or a message that was gone
+		case notice(m.Text):
 		case strings.HasPrefix(m.Text, questionBegins):
 			j.asked[at] = true
 		case strings.HasPrefix(m.Text, failureBegins):
@@ -161,7 +166,6 @@ func (j *judge) message(s Said) {
 	case j.take(s.Place, Drop):
 		v.Dropped++
 	case j.failed[s.Place] == 0:
-		v.lost = append(v.lost, s.Place)
 		v.found(&v.Lost, "%s: lost (Codex started %d times, asked: %t)", name, len(j.starts[codexsim.PromptDigest(s.Prompt)]), j.asked[s.Place])
 	}
 	doubt := j.InDoubt[s.Place]

@@ -65,6 +65,10 @@ func TestJudge(t *testing.T) {
 			Verdict{Messages: 1, Runs: 1, Lost: 1}},
 		"a command is answered": {func(s *scene) { s.Said = []Said{{Place{1, 10}, 1, ""}}; s.heard(1, "Idle.") },
 			Verdict{Messages: 1, Answered: 1}},
+		"a notice is no answer": {func(s *scene) {
+			s.Said = []Said{{Place{1, 10}, 1, ""}}
+			s.heard(1, "The worker cannot be reached right now. Wait.")
+		}, Verdict{Messages: 1, Lost: 1}},
 		"a command is lost": {func(s *scene) { s.Said = []Said{{Place{1, 10}, 1, ""}} },
 			Verdict{Messages: 1, Lost: 1}},
 		"a prompt is run twice": {func(s *scene) { s.ran("prompt 1"); s.answered(1) },
@@ -114,6 +118,11 @@ func TestJudge(t *testing.T) {
 			Verdict{Messages: 1, Runs: 1, Interrupted: 1, Dropped: 1}},
 		"dropped by command": {func(s *scene) { s.interrupted(1); s.decided(0, Drop) },
 			Verdict{Messages: 1, Runs: 1, Interrupted: 1, Dropped: 1}},
+		"a command meets another turn than the button that comes later": {func(s *scene) {
+			s.interrupted(1)
+			s.decided(0, Drop)
+			s.decided(10, Again)
+		}, Verdict{Messages: 1, Runs: 1, Interrupted: 1, Dropped: 1}},
 		"one dropped by command, another lost": {func(s *scene) { s.interrupted(1); s.interrupted(2); s.decided(0, Drop) },
 			Verdict{Messages: 2, Runs: 2, Interrupted: 2, Dropped: 1, Lost: 1}},
 		"run again by decision, answered out of its place": {func(s *scene) {
@@ -161,7 +170,7 @@ func TestJudge(t *testing.T) {
 			if len(got.Findings) != wrong || got.OK() != (wrong == 0) {
 				t.Errorf("%d wrong, but OK() is %t and it says %q", wrong, got.OK(), got.Findings)
 			}
-			got.Findings, got.lost = nil, nil
+			got.Findings = nil
 			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
 				t.Errorf("verdict = %+v\nwant      %+v", got, tt.want)
 			}

@@ -80,6 +80,14 @@ func (p *people) waiting() int {
 	return len(p.open)
 }
 
+// undecided says whether a command may have met another turn than it was meant
+// for, or a question waits to be answered.
+func (p *people) undecided() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.undone)+len(p.due) > 0
+}
+
 // decideUntil answers the questions that are due, for a time.
 func (p *people) decideUntil(ctx context.Context, d time.Duration) {
 	for end := time.Now().Add(d); ctx.Err() == nil; {
@@ -141,6 +149,9 @@ func (p *people) hear(m telegramsim.Message) {
 	defer p.mu.Unlock()
 	at := Place{m.ChatID, m.ReplyTo}
 	turns := buttons(m.ReplyMarkup)
+	if notice(m.Text) {
+		return
+	}
 	if turns == "" {
 		delete(p.open, at)
 		delete(p.undone, at)
@@ -217,17 +228,15 @@ func (p *people) press(at Place, message int64, turn, choice string) {
 	}
 }
 
-// insist decides, with a button, about what a command was meant for and has not
-// reached: it may have met another interrupted turn of its chat.
-func (p *people) insist(lost []Place) {
+// insist decides, with buttons, about what commands were meant for and have not
+// reached: they may have met other interrupted turns of their chats.
+func (p *people) insist() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, at := range lost {
-		if q, ok := p.undone[at]; ok {
-			delete(p.undone, at)
-			p.press(at, q.message, q.turn, Again)
-		}
+	for _, q := range p.undone {
+		p.press(q.place, q.message, q.turn, Again)
 	}
+	clear(p.undone)
 }
 
 // restart has the update ids begin anew elsewhere, as after a week of silence. It

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -281,8 +282,11 @@ func (r *run) evidence() (Evidence, error) {
 	return e, err
 }
 
-// report judges a run that has come to its end.
-func (r *run) report(e Evidence) Report {
+// report judges a run that has come to its end, and keeps the evidence.
+func (r *run) report(e Evidence) (Report, error) {
+	if err := r.keep(e); err != nil {
+		return Report{}, err
+	}
 	report := Report{Seed: r.Seed, Verdict: Judge(e), Done: map[string]int{}, Errors: r.tally.errors}
 	maps.Copy(report.Done, r.tally.counts)
 	for name, count := range r.sim.Misbehaved() {
@@ -293,5 +297,21 @@ func (r *run) report(e Evidence) Report {
 			report.Unproved = append(report.Unproved, string(p))
 		}
 	}
-	return report
+	return report, nil
+}
+
+// keep writes the evidence down, for who wants to know more than a verdict.
+func (r *run) keep(e Evidence) error {
+	flat := struct {
+		Evidence
+		InDoubt map[string]int
+	}{e, map[string]int{}}
+	for at, count := range e.InDoubt {
+		flat.InDoubt[fmt.Sprintf("%d/%d", at.Chat, at.Message)] = count
+	}
+	content, err := json.Marshal(flat)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.Dir, "evidence.json"), content, 0o600)
 }

@@ -65,7 +65,7 @@ func (r *run) settle(ctx context.Context) (report Report, err error) {
 	for i := range r.Workers {
 		e.Orphans = append(e.Orphans, remaining(ctx, r.workerDir(i))...)
 	}
-	return r.report(e), nil
+	return r.report(e)
 }
 
 // calm waits until nothing is left to be done, or nothing changes for long.
@@ -86,7 +86,7 @@ func (r *run) calm(ctx context.Context, conn *grpc.ClientConn) (e Evidence, err 
 		if err == nil {
 			left = status.GetQueuedCount() + status.GetRunningCount() + status.GetOutboxCount()
 		}
-		if verdict.Lost == 0 && left == 0 {
+		if verdict.Lost == 0 && left == 0 && !r.people.undecided() {
 			return e, nil
 		}
 		// What still happens shows in any of these.
@@ -95,7 +95,7 @@ func (r *run) calm(ctx context.Context, conn *grpc.ClientConn) (e Evidence, err 
 			before, since = now, time.Now()
 		}
 		if time.Since(since) > insistAfter {
-			r.people.insist(verdict.lost)
+			r.people.insist()
 		}
 		if time.Since(since) > r.Patience {
 			return e, nil
