@@ -20,6 +20,7 @@ const (
 	xsync      = "golang.org/x/sync/"
 	xsys       = "golang.org/x/sys/"
 	xterm      = "golang.org/x/term"
+	pgx        = "github.com/jackc/pgx/"
 )
 
 // Packages that every service may use, by their paths within the module.
@@ -48,7 +49,7 @@ func allowed() map[string][]string {
 		logging:    {zap},
 		metrics:    {prometheus, rpc, zap},
 		rpc:        {gen, protobuf, grpc, errdetails, zap},
-		sqldb:      {sqlite, xsys},
+		sqldb:      {sqlite, pgx, xsys},
 
 		// The worker: proctree and journal at the bottom, the gRPC edge on top.
 		o + "proctree": {xsys},
@@ -93,6 +94,7 @@ func allowed() map[string][]string {
 		"internal/codexsim/cmd/fakecodex":       {"internal/codexsim"},
 		"internal/telegramsim":                  {},
 		"internal/telegramsim/cmd/faketelegram": {"internal/telegramsim", lifecycle},
+		"internal/pgtest":                       {pgx},
 
 		// Tests and what they use. Those of e2e see binaries and the contract only.
 		"internal/testreport":                {lifecycle},
@@ -102,6 +104,7 @@ func allowed() map[string][]string {
 		"e2e/chaos":                          {gen, grpc, xsync, crashpoint, "e2e/internal/harness", "internal/codexsim", "internal/telegramsim"},
 		"e2e/conformance":                    {},
 		"e2e/docs":                           {},
+		"e2e/smoke":                          {},
 		"e2e/structure":                      {},
 		"e2e/real":                           {},
 		"e2e/reports":                        {},

@@ -1,0 +1,90 @@
+package smoke
+
+import (
+	"strings"
+	"testing"
+
+	"telecodex.dev/services/internal/telegramsim"
+)
+
+func TestSimulated(t *testing.T) {
+	b := newBench(t)
+	p := b.start([]string{"smoke", "--simulated"})
+	if status := b.ends(p); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	if out := p.Stdout(); strings.Count(out, "\nPASS ") != 4 || strings.Count(out, "\nGO: ") != 1 || p.Stderr() != "" {
+		t.Errorf("it printed\n%s%s", out, p.Stderr())
+	}
+	if files := b.evidence(); len(files) != 11 {
+		t.Errorf("evidence: %d files", len(files))
+	}
+}
+
+// Settings that are meant for a real bot reach no simulated cycle.
+func TestSimulatedDespiteSettings(t *testing.T) {
+	b := newBench(t)
+	p := b.start([]string{"smoke", "--simulated"}, "CHANNEL_TOKEN=1:x", "CHANNEL_STORE=/nonexistent/x", "CHANNEL_ACK_POLICY=bogus", "CHANNEL_ORCHESTRATOR_ADDR=127.0.0.1:9",
+		"ORCHESTRATOR_STATE_DIR=/nonexistent/x", "ORCHESTRATOR_CODEX_BIN=/nonexistent/codex", "NO_PROXY=*", "no_proxy=*", "https_proxy=http://127.0.0.1:1", "CODEX_HOME=/nonexistent/x")
+	if status := b.ends(p); status != 0 {
+		t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
+	}
+}
+
+func TestLive(t *testing.T) {
+	b := newBench(t)
+	p := b.live("--json")
+	for message := range 4 { // S1, both injections of S3, S4
+		b.eventually(p, "it asks", func() bool { return strings.Count(p.Stderr(), "send this message to the bot") > message })
+		b.sim.Inject(telegramsim.Incoming{ChatID: chat, UserID: person, Text: words})
+	}
+	if status := b.ends(p); status != 0 || !strings.HasPrefix(p.Stdout(), `{"protocol":"tg-live-e2",`) {
+		t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
+	}
+	if sent := b.sim.Messages(0); len(sent) != 1 || b.sim.State().Pending != 0 {
+		t.Errorf("the bot said %+v, %d messages are left", sent, b.sim.State().Pending)
+	}
+	redacted := 0
+	for name, text := range b.evidence() {
+		if strings.HasSuffix(name, ".redacted.json") {
+			redacted++
+		} else if strings.HasSuffix(name, ".json") {
+			continue // the operator's own
+		}
+		for _, secret := range []string{token, "BBLiveToken", "8000000002", "8100000043", "8100000044", "own words"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s shows %s", name, secret)
+			}
+		}
+	}
+	if redacted != 5 {
+		t.Errorf("%d redacted files", redacted)
+	}
+	if strings.Contains(p.Stdout()+p.Stderr(), "BBLiveToken") || strings.Contains(p.Stdout()+p.Stderr(), "own words") {
+		t.Errorf("it prints\n%s%s", p.Stdout(), p.Stderr())
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		args, env  []string
+	}{
+		{"two chats", "exactly one allowlisted canary chat; allowed_chat_ids names 2", nil, []string{"CHANNEL_TOKEN=1:x", "CHANNEL_ALLOWED_CHAT_IDS=1,2"}},
+		{"live without a token", "token must be a non-empty string", []string{"--live"}, nil},
+		{"live and simulated", "exclude each other", []string{"--live", "--simulated"}, nil},
+		{"no such scenario", "--scenario must be all, or a list of S1,S2,S3,S4", []string{"--scenario", "S1,S5"}, nil},
+		{"no patience", "--wait-s must be", []string{"--wait-s", "0"}, nil},
+		{"no such flag", "unknown argument: --fast", []string{"--fast"}, nil},
+		{"no place for evidence", "evidence cannot be kept", []string{"--out", "smoke_file/x"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.write("smoke_file", "a file is no directory")
+			p := b.start(append([]string{"smoke"}, tt.args...), tt.env...)
+			if status := b.ends(p); status != 2 || !strings.HasPrefix(p.Stdout(), `{"status":"failed","reason":"invalid-config","error":"`) || !strings.Contains(p.Stdout(), tt.want) {
+				t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
+			}
+		})
+	}
+}
