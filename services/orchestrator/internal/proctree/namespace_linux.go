@@ -46,15 +46,8 @@ func (p *platform) settle(prog program, stdio endpoints) (child, error) {
 
 // settlement is the plan of a child.
 func (p *platform) settlement(prog program, stdio endpoints) (*plan, error) {
-	held := all
-	if !p.way.user {
-		var err error
-		if held, err = ownCapabilities(); err != nil {
-			return nil, err
-		}
-	}
-	todo := &plan{}
-	// First, so that little can be missed; see the last but one.
+	todo := &plan{steps: make([]step, 0, len(p.leaving)+64)}
+	// First, so that little can be missed; see leave.
 	todo.must("parent-death signal", "", unix.SYS_PRCTL, number(unix.PR_SET_PDEATHSIG), number(unix.SIGKILL))
 	todo.must("setsid", "", unix.SYS_SETSID) // keeps a terminal's Ctrl-C, and the terminal, from it
 	todo.streams(stdio)
@@ -64,6 +57,21 @@ func (p *platform) settlement(prog program, stdio endpoints) (*plan, error) {
 	if err := todo.mounts(prog.mask, prog.keep); err != nil {
 		return nil, err
 	}
+	todo.steps = append(todo.steps, p.leaving...)
+	todo.become(prog)
+	return todo, todo.err
+}
+
+// leave prepares the steps by which every child leaves behind what it has of the worker.
+func (p *platform) leave() error {
+	held := all
+	if !p.way.user {
+		var err error
+		if held, err = ownCapabilities(); err != nil {
+			return err
+		}
+	}
+	todo := &plan{}
 	todo.dropCapabilities(held)
 	todo.freshSignals()
 	if p.files != nil {
@@ -73,8 +81,8 @@ func (p *platform) settlement(prog program, stdio endpoints) (*plan, error) {
 	todo.may(unix.SYS_CLOSE_RANGE, number(3), number(^uintptr(0)>>32), number(unix.CLOSE_RANGE_CLOEXEC))
 	// The spawner's thread is gone if the worker died before the parent-death signal was set.
 	todo.must("parent", "", unix.SYS_FACCESSAT, number(p.spawner.thread.Fd()), todo.text("stat"), number(unix.F_OK))
-	todo.become(prog)
-	return todo, todo.err
+	p.leaving = todo.steps
+	return todo.err
 }
 
 // identity lets the child be in its user namespace who it was outside.

@@ -30,6 +30,7 @@ type platform struct {
 	program *os.File     // what shims are started from; nil in namespaces, where there are none
 	notes   string       // directory of notes, empty: none are taken
 	files   *unix.Rlimit // of open files, for children in namespaces; nil: unknown
+	leaving []step       // of children in namespaces, see leave
 	spawner *spawner
 }
 
@@ -82,6 +83,9 @@ func ways(mode Mode) []way {
 // try finds out whether the chosen way works.
 func (p *platform) try() error {
 	if p.way.namespaces {
+		if err := p.leave(); err != nil {
+			return err
+		}
 		return p.probe()
 	}
 	return p.choose(shimPrograms())
