@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -131,7 +132,11 @@ func (c Config) checkRunning(ctx context.Context) checkup.Finding {
 	if c.ListenAddr == "" {
 		return checkup.Well(name, "%s; it has no operator API to ask how its polls go", here)
 	}
-	conn, err := rpc.Dial(c.ListenAddr, nil)
+	target := c.ListenAddr
+	if path, socket := strings.CutPrefix(target, "unix://"); socket {
+		target = "unix:" + path // gRPC wants no relative path behind //
+	}
+	conn, err := rpc.Dial(target, nil)
 	if err != nil {
 		return checkup.Doubtful(name, err.Error(), "look at CHANNEL_LISTEN_ADDR")
 	}
