@@ -16,9 +16,11 @@ SHARED_DIR ?=
 ARGS     ?=
 BENCH    ?= .
 FUZZTIME ?= 10s
+CHAOS_SECONDS ?= 600
+CHAOS_SEED ?= 1
 RUN      ?= .
 
-.PHONY: help build run test test-real corpus conformance bench fuzz generate lint clean
+.PHONY: help build run test test-real corpus conformance chaos bench fuzz generate lint clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +45,9 @@ corpus: ## Record anew what the real Codex prints, for the decoder's tests.
 
 conformance: ## Hold the orchestrator at ADDR=host:port to the contract; without ADDR, this one.
 	@ADDR='$(ADDR)' SHARED_DIR='$(SHARED_DIR)' $(REPORT) -count=1 -timeout=10m -run='$(RUN)' ./services/e2e/conformance
+
+chaos: ## Kill and disturb the programs for CHAOS_SECONDS (600) by the schedule of CHAOS_SEED (1), and judge.
+	@CHAOS_SECONDS='$(CHAOS_SECONDS)' CHAOS_SEED='$(CHAOS_SEED)' go test -count=1 -timeout=0 -v -run='^TestChaos' ./services/e2e/chaos
 
 bench: ## Print the figures of speed and memory. BENCH=… selects by name.
 	@go test -p=1 -run='^$$' -bench='$(BENCH)' -benchmem -timeout=30m ./services/...

@@ -101,6 +101,32 @@ func TestEveryFollowerOfARunningTurnSeesTheSame(t *testing.T) {
 	underTest.wantStarts(t, request.GetTurnId(), 1)
 }
 
+// A client whose stream is cut at every sequence number of a running turn sees
+// each event exactly once, in order: follow checks that they are gapless.
+func TestAStreamThatIsCutAtEverySequenceLosesNothing(t *testing.T) {
+	t.Parallel()
+	for _, scenario := range []string{"paced", "all_items"} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			request := underTest.request(t, scenario, "FAKE_CODEX_EVENTS=30", "FAKE_CODEX_RATE=100")
+			var seen []*orchestratorv1.TurnEvent
+			for f := underTest.run(t, request); ; f = underTest.watch(t, request.GetTurnId(), uint64(len(seen))) {
+				event := f.next()
+				if event == nil {
+					t.Fatalf("the stream ended after %d events", len(seen))
+				}
+				seen = append(seen, event)
+				if event.GetFinished() != nil {
+					break
+				}
+				f.close()
+			}
+			equalEvents(t, "in pieces", underTest.watch(t, request.GetTurnId(), 0).rest(), seen)
+			underTest.wantStarts(t, request.GetTurnId(), 1)
+		})
+	}
+}
+
 func TestClosingTheStreamNeverCancels(t *testing.T) {
 	t.Parallel()
 	request := underTest.request(t, "turn_1s")
