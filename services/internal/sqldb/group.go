@@ -14,12 +14,14 @@ import (
 type Group struct {
 	db    *DB
 	open  func(context.Context, *sql.Tx) error
+	did   func(context.Context, *sql.Tx) (bool, error)
 	lead  chan struct{} // holds a token while a transaction runs
 	mu    sync.Mutex
 	queue []*groupWrite
 }
 
 type groupWrite struct {
+	ctx  context.Context // its writer's
 	fn   func(*sql.Tx) error
 	done chan error // has room for the one result
 }
@@ -28,17 +30,21 @@ type groupWrite struct {
 const maxGroup = 256
 
 // NewGroup returns a group over db. open begins every transaction; when it
-// fails, so does every write of the transaction.
-func NewGroup(db *DB, open func(context.Context, *sql.Tx) error) *Group {
-	return &Group{db: db, open: open, lead: make(chan struct{}, 1)}
+// fails, so does every write of the transaction. did, which may be nil, is asked
+// in a later transaction whether the last one that open has begun was committed,
+// where the answer to that was lost with its connection; it waits for whatever of
+// it still goes on at the server.
+func NewGroup(db *DB, open func(context.Context, *sql.Tx) error, did func(context.Context, *sql.Tx) (bool, error)) *Group {
+	return &Group{db: db, open: open, did: did, lead: make(chan struct{}, 1)}
 }
 
 // Write runs fn in a transaction, alone or among others, and returns once it is
 // on the disk. When fn fails, what it wrote is undone, and only that. fn may be
 // run more than once; only what its last run wrote is kept. A write that has
-// begun is not given up when ctx ends.
+// begun is not given up when ctx ends; but whether it was done may then remain
+// unknown, see InDoubt.
 func (g *Group) Write(ctx context.Context, fn func(*sql.Tx) error) error {
-	w := &groupWrite{fn: fn, done: make(chan error, 1)}
+	w := &groupWrite{ctx: ctx, fn: fn, done: make(chan error, 1)}
 	g.mu.Lock()
 	g.queue = append(g.queue, w)
 	g.mu.Unlock()
@@ -102,6 +108,7 @@ func (g *Group) transact(ctx context.Context, batch []*groupWrite) {
 		g.separate(ctx, batch)
 		return
 	}
+	err = g.settle(ctx, batch, err)
 	for _, w := range batch {
 		w.done <- err
 	}
@@ -133,6 +140,7 @@ func (g *Group) separate(ctx context.Context, batch []*groupWrite) {
 		}
 		return
 	}
+	err = g.settle(ctx, batch, err)
 	for i, w := range batch {
 		if err != nil {
 			results[i] = err

@@ -16,7 +16,7 @@ import (
 // counted is a group that counts its transactions.
 func counted(db *sqldb.DB) (*sqldb.Group, *atomic.Int64) {
 	n := new(atomic.Int64)
-	return sqldb.NewGroup(db, func(context.Context, *sql.Tx) error { n.Add(1); return nil }), n
+	return sqldb.NewGroup(db, func(context.Context, *sql.Tx) error { n.Add(1); return nil }, nil), n
 }
 
 func TestGroupSharesTransactionsAndLosesNothing(t *testing.T) {
@@ -154,7 +154,7 @@ func TestGroupFailsAllWhenItsOpeningFails(t *testing.T) {
 			return fenced
 		}
 		return nil
-	})
+	}, nil)
 	for i, err := range gathered(t, group, insert(t.Context(), "a"), insert(t.Context(), "b")) {
 		if !errors.Is(err, fenced) {
 			t.Errorf("write %d: %v", i, err)

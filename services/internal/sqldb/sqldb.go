@@ -1,7 +1,7 @@
-// Package sqldb opens the SQLite files that Telecodex keeps its promises in: one
-// writer, many readers, write-ahead log, every commit on the disk before it
-// returns. It applies embedded migrations, forward only, and refuses a file
-// that a newer program has written.
+// Package sqldb opens the databases that Telecodex keeps its promises in: SQLite
+// files, or for the same statements a PostgreSQL database. One writer, many
+// readers, every commit on the disk before it returns. It applies embedded
+// migrations, forward only, and refuses what a newer program has written.
 package sqldb
 
 import (
@@ -14,23 +14,47 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// DB is an open file. Writes go through Write, reads through Read.
+// DB is an open database. Writes go through Write, reads through Read.
 type DB struct {
 	writer *sql.DB
 	reader *sql.DB
+	schema schema
+	writes *sql.TxOptions // nil: as the connection begins them
+	reads  *sql.TxOptions
+	limit  time.Duration // of a transaction; 0: none
 }
 
-// Open opens or creates the file at path (mode 0600, its directory 0700) and
-// brings its schema up to date. The file is closed by Close.
+// Open is Connect and then Migrate.
+func Open(ctx context.Context, target string, migrations Migrations) (*DB, error) {
+	db, err := Connect(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Migrate(ctx, migrations, nil); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Connect opens the database at target: the path of a SQLite file, which is made
+// where it is missing (mode 0600, its directory 0700), or a postgres:// URL. Its
+// schema stays as it is. The database is closed by Close.
 //
-// Errors: *Error with a Kind; *SchemaError when
-// the file belongs to a newer program.
-func Open(ctx context.Context, path string, migrations Migrations) (*DB, error) {
+// Errors: *Error with a Kind; *TargetError.
+func Connect(ctx context.Context, target string) (*DB, error) {
+	if IsPostgres(target) {
+		return connectPostgres(ctx, target)
+	}
+	return connectSQLite(ctx, target)
+}
+
+func connectSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, &Error{Op: "create directory", Kind: kindOfFile(err), Err: err}
 	}
@@ -42,9 +66,9 @@ func Open(ctx context.Context, path string, migrations Migrations) (*DB, error) 
 	if err := f.Close(); err != nil {
 		return nil, &Error{Op: "open", Kind: Other, Err: err}
 	}
-	db := &DB{writer: connect(path, "BEGIN IMMEDIATE", 1), reader: connect(path, "BEGIN DEFERRED", readers())}
-	if err := db.prepare(ctx, migrations); err != nil {
-		return nil, errors.Join(err, db.Close())
+	db := &DB{writer: connect(path, "BEGIN IMMEDIATE", 1), reader: connect(path, "BEGIN DEFERRED", readers()), schema: pragmaSchema{}}
+	if err := db.writer.PingContext(ctx); err != nil {
+		return nil, errors.Join(Wrap("open", err), db.Close())
 	}
 	return db, nil
 }
@@ -68,29 +92,45 @@ func connect(path, begin string, conns int) *sql.DB {
 	return db
 }
 
-func (db *DB) prepare(ctx context.Context, migrations Migrations) error {
-	if err := db.writer.PingContext(ctx); err != nil {
-		return Wrap("open", err)
-	}
-	return migrations.apply(ctx, db)
-}
-
-// Close closes the file. It waits for the statements that run.
+// Close closes the database. It waits for the statements that run.
 func (db *DB) Close() error { return errors.Join(db.writer.Close(), db.reader.Close()) }
 
-// Write runs fn in a write transaction (BEGIN IMMEDIATE) and commits it: when
-// Write returns nil, what fn wrote is on the disk. When fn fails, nothing is.
+// Write runs fn in a write transaction and commits it: when Write returns nil,
+// what fn wrote is on the disk. When fn fails, nothing is. SQLite lets one
+// transaction write at a time; with PostgreSQL whoever shares a row with others
+// begins by locking it, and from then on sees all that they have committed. See
+// InDoubt for the one error that does not mean that nothing was written.
 func (db *DB) Write(ctx context.Context, fn func(*sql.Tx) error) error {
-	return transact(ctx, db.writer, fn)
+	return db.transact(ctx, db.writer, db.writes, fn)
 }
 
 // Read runs fn on one consistent snapshot.
 func (db *DB) Read(ctx context.Context, fn func(*sql.Tx) error) error {
-	return transact(ctx, db.reader, fn)
+	return db.transact(ctx, db.reader, db.reads, fn)
 }
 
-func transact(ctx context.Context, pool *sql.DB, fn func(*sql.Tx) error) error {
-	tx, err := pool.BeginTx(ctx, nil)
+func (db *DB) transact(ctx context.Context, pool *sql.DB, options *sql.TxOptions, fn func(*sql.Tx) error) error {
+	if db.limit == 0 {
+		return transact(ctx, pool, options, fn)
+	}
+	limited, cancel := context.WithTimeout(ctx, db.limit)
+	defer cancel()
+	op := "transaction"
+	err := transact(limited, pool, options, func(tx *sql.Tx) error {
+		err := fn(tx)
+		if err == nil {
+			op = committing
+		}
+		return err
+	})
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return &Error{Op: op, Kind: Unavailable, Err: err}
+	}
+	return err
+}
+
+func transact(ctx context.Context, pool *sql.DB, options *sql.TxOptions, fn func(*sql.Tx) error) error {
+	tx, err := pool.BeginTx(ctx, options)
 	if err != nil {
 		return Wrap("begin", err)
 	}
@@ -101,9 +141,19 @@ func transact(ctx context.Context, pool *sql.DB, fn func(*sql.Tx) error) error {
 		return Wrap("statement", err)
 	}
 	if err := tx.Commit(); err != nil {
-		return Wrap("commit", err)
+		return Wrap(committing, err)
 	}
 	return nil
+}
+
+// committing is the Op of a commit that failed.
+const committing = "commit"
+
+// InDoubt reports whether an error of Write leaves open whether the transaction
+// was committed: the server was asked to, and its answer never came.
+func InDoubt(err error) bool {
+	own, ok := errors.AsType[*Error](err)
+	return ok && own.Op == committing && own.Kind == Unavailable
 }
 
 // Kind is what a failure of the database means to its user.
@@ -111,12 +161,13 @@ type Kind int
 
 // Kinds of failures.
 const (
-	Other    Kind = iota
-	Full          // the disk is full: nothing was written
-	ReadOnly      // the disk or file cannot be written
-	Corrupt       // the file is not a sound database
-	Busy          // another process holds the file
-	IO            // the disk failed to read or write
+	Other       Kind = iota
+	Full             // the disk is full: nothing was written
+	ReadOnly         // the disk or file cannot be written
+	Corrupt          // the file is not a sound database
+	Busy             // another process holds the file, or what is to be written
+	IO               // the disk failed to read or write
+	Unavailable      // the server cannot be reached, or ended the connection
 )
 
 // Error is a failure of the database. Its text never holds a value.
@@ -128,7 +179,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	what := [...]string{"failed", "disk full", "not writable", "file is damaged", "held by another process",
-		"input or output failed"}[e.Kind]
+		"input or output failed", "the server cannot be reached"}[e.Kind]
 	return fmt.Sprintf("database %s: %s: %v", e.Op, what, e.Err)
 }
 
@@ -140,7 +191,13 @@ func (e *Error) Unwrap() error { return e.Err }
 func Wrap(op string, err error) error {
 	var own *Error
 	var lite *sqlite.Error
-	if errors.As(err, &own) || !errors.As(err, &lite) {
+	if err == nil || errors.As(err, &own) {
+		return err
+	}
+	if !errors.As(err, &lite) {
+		if failed := postgresError(op, err); failed != nil {
+			return failed
+		}
 		return err
 	}
 	// The low byte is the primary result code (https://sqlite.org/rescode.html).

@@ -13,7 +13,7 @@ import (
 
 // BenchmarkIngest measures durable intake in batches of 100.
 func BenchmarkIngest(b *testing.B) {
-	d := newDesk(b)
+	d := newDesk(b, sqlite)
 	id := int64(1)
 	for b.Loop() {
 		batch := make([]store.NewUpdate, 100)
@@ -32,7 +32,7 @@ func BenchmarkIngest(b *testing.B) {
 func BenchmarkWriters(b *testing.B) {
 	for _, writers := range []int{1, 20} {
 		b.Run(fmt.Sprint(writers), func(b *testing.B) {
-			d := newDesk(b)
+			d := newDesk(b, sqlite)
 			var left atomic.Int64
 			left.Store(int64(b.N))
 			took := make([][]time.Duration, writers)
@@ -63,7 +63,7 @@ func BenchmarkWriters(b *testing.B) {
 // BenchmarkLife measures everything the store does for one update, from intake
 // to the sent answer, with 20 lanes at once.
 func BenchmarkLife(b *testing.B) {
-	d := newDesk(b)
+	d := newDesk(b, sqlite)
 	ctx := b.Context()
 	var next atomic.Int64
 	var group sync.WaitGroup

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"go.uber.org/zap"
@@ -60,41 +59,43 @@ func writeUntilKilled(path string) {
 }
 
 func TestNothingIsLostOrDoneTwiceWhenTheProcessIsKilled(t *testing.T) {
-	const kills = 5
-	path := filepath.Join(t.TempDir(), "gateway.db")
-	promised := map[string]int64{}
-	for n := range kills {
-		for what, id := range runAndKill(t, path, 5+7*n) {
-			if id <= promised[what] && what == "finished" {
-				t.Errorf("update %d was finished twice", id)
+	both(t, func(t *testing.T, at place) {
+		const kills = 5
+		path := at(t)
+		promised := map[string]int64{}
+		for n := range kills {
+			for what, id := range runAndKill(t, path, 5+7*n) {
+				if id <= promised[what] && what == "finished" {
+					t.Errorf("update %d was finished twice", id)
+				}
+				promised[what] = id
 			}
-			promised[what] = id
 		}
-	}
-	d := &desk{t: t, path: path}
-	d.db, d.Store = open(t, path)
-	defer d.db.Close()
-	cursor, err := d.Cursor(t.Context())
-	d.must(err)
-	if cursor.NextOffset <= promised["committed"] {
-		t.Errorf("update %d was committed; the cursor is at %d", promised["committed"], cursor.NextOffset)
-	}
-	for id := int64(1); id < cursor.NextOffset; id++ {
-		trace, err := d.Trace(t.Context(), id, 0)
+		d := &desk{t: t, path: path}
+		d.db, d.Store = open(t, path)
+		defer d.db.Close()
+		cursor, err := d.Cursor(t.Context())
 		d.must(err)
-		answers := 0
-		if trace.Update.State == store.Finished {
-			answers = 1
-		} else if id <= promised["finished"] {
-			t.Errorf("update %d was finished; it is %s", id, trace.Update.State)
+		if cursor.NextOffset <= promised["committed"] {
+			t.Errorf("update %d was committed; the cursor is at %d", promised["committed"], cursor.NextOffset)
 		}
-		if len(trace.Outbox) != answers || len(trace.Turns) > 1 {
-			t.Errorf("update %d: %d turns, %d messages, %s", id, len(trace.Turns), len(trace.Outbox), trace.Update.State)
+		for id := int64(1); id < cursor.NextOffset; id++ {
+			trace, err := d.Trace(t.Context(), id, 0)
+			d.must(err)
+			answers := 0
+			if trace.Update.State == store.Finished {
+				answers = 1
+			} else if id <= promised["finished"] {
+				t.Errorf("update %d was finished; it is %s", id, trace.Update.State)
+			}
+			if len(trace.Outbox) != answers || len(trace.Turns) > 1 {
+				t.Errorf("update %d: %d turns, %d messages, %s", id, len(trace.Turns), len(trace.Outbox), trace.Update.State)
+			}
 		}
-	}
-	if promised["finished"] < kills {
-		t.Errorf("only %d updates were finished", promised["finished"])
-	}
+		if promised["finished"] < kills {
+			t.Errorf("only %d updates were finished", promised["finished"])
+		}
+	})
 }
 
 // runAndKill lets a child write, kills it once it has made some promises, and

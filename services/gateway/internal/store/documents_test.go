@@ -39,78 +39,86 @@ func (d *desk) wantParts(want int) {
 }
 
 func TestDocumentIsReadAsItWasStored(t *testing.T) {
-	for size, parts := range map[int]int{0: 0, 1: 1, part - 1: 1, part: 1, part + 1: 2, 2 * part: 2, 5*part + 7: 6} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			want := document(size)
-			d := finished(t, want, store.Message{Kind: store.Answer, Text: "after"})
-			d.wantParts(parts)
-			d.reopen()
-			m := d.next()
-			d.wantDocument(m, want)
-			d.must(d.MarkSending(t.Context(), m.ID))
-			d.wantParts(parts)
-			_, err := d.MarkSent(t.Context(), m.ID, 1, began)
-			d.must(err)
-			d.wantParts(0)
-			if m := d.next(); m.Text != "after" || m.Document != nil {
-				t.Errorf("next = %+v", m)
-			}
-		})
-	}
+	both(t, func(t *testing.T, at place) {
+		for size, parts := range map[int]int{0: 0, 1: 1, part - 1: 1, part: 1, part + 1: 2, 2 * part: 2, 5*part + 7: 6} {
+			t.Run(fmt.Sprint(size), func(t *testing.T) {
+				want := document(size)
+				d := finished(t, at, want, store.Message{Kind: store.Answer, Text: "after"})
+				d.wantParts(parts)
+				d.reopen()
+				m := d.next()
+				d.wantDocument(m, want)
+				d.must(d.MarkSending(t.Context(), m.ID))
+				d.wantParts(parts)
+				_, err := d.MarkSent(t.Context(), m.ID, 1, began)
+				d.must(err)
+				d.wantParts(0)
+				if m := d.next(); m.Text != "after" || m.Document != nil {
+					t.Errorf("next = %+v", m)
+				}
+			})
+		}
+	})
 }
 
 func TestDocumentOutlivesEveryCallThatFails(t *testing.T) {
-	want := document(3 * part)
-	d := finished(t, want)
-	ctx := t.Context()
-	d.must(d.MarkSending(ctx, 1))
-	d.must(d.MarkRetry(ctx, 1, time.Now(), "429", false))
-	d.wantDocument(d.next(), want)
-	d.must(d.MarkSending(ctx, 1))
-	d.reopen()
-	d.wantParts(3)
-	_, err := d.RecoverOutbox(ctx)
-	d.must(err)
-	m := d.next()
-	d.wantDocument(m, want)
-	if !m.InDoubt {
-		t.Error("the message is not in doubt")
-	}
-	_, err = d.MarkDead(ctx, 1, "400 chat not found")
-	d.must(err)
-	d.wantParts(0)
+	both(t, func(t *testing.T, at place) {
+		want := document(3 * part)
+		d := finished(t, at, want)
+		ctx := t.Context()
+		d.must(d.MarkSending(ctx, 1))
+		d.must(d.MarkRetry(ctx, 1, time.Now(), "429", false))
+		d.wantDocument(d.next(), want)
+		d.must(d.MarkSending(ctx, 1))
+		d.reopen()
+		d.wantParts(3)
+		_, err := d.RecoverOutbox(ctx)
+		d.must(err)
+		m := d.next()
+		d.wantDocument(m, want)
+		if !m.InDoubt {
+			t.Error("the message is not in doubt")
+		}
+		_, err = d.MarkDead(ctx, 1, "400 chat not found")
+		d.must(err)
+		d.wantParts(0)
+	})
 }
 
 func TestDocumentsOfOtherMessagesStay(t *testing.T) {
-	first, second := document(part+1), document(part+2)
-	d := finished(t, first, second)
-	d.wantDocument(d.next(), first)
-	d.must(d.MarkSending(t.Context(), 1))
-	_, err := d.MarkSent(t.Context(), 1, 1, began)
-	d.must(err)
-	d.wantParts(2)
-	d.wantDocument(d.next(), second)
+	both(t, func(t *testing.T, at place) {
+		first, second := document(part+1), document(part+2)
+		d := finished(t, at, first, second)
+		d.wantDocument(d.next(), first)
+		d.must(d.MarkSending(t.Context(), 1))
+		_, err := d.MarkSent(t.Context(), 1, 1, began)
+		d.must(err)
+		d.wantParts(2)
+		d.wantDocument(d.next(), second)
+	})
 }
 
 func TestDocumentIsPrunedWithItsMessage(t *testing.T) {
-	d := newDesk(t)
-	ctx := t.Context()
-	d.ingest(prompt(1, "a"))
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
-	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, []store.Message{document(2 * part)}))
-	_, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "") // settles the update, whatever waits of it
-	d.must(err)
-	d.wantParts(2)
-	n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor))
-	d.must(err)
-	if n != 1 {
-		t.Errorf("%d updates were removed", n)
-	}
-	d.wantParts(0)
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		ctx := t.Context()
+		d.ingest(prompt(1, "a"))
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, []store.Message{document(2 * part)}))
+		_, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "") // settles the update, whatever waits of it
+		d.must(err)
+		d.wantParts(2)
+		n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor))
+		d.must(err)
+		if n != 1 {
+			t.Errorf("%d updates were removed", n)
+		}
+		d.wantParts(0)
+	})
 }
 
 func TestDocumentThatDoesNotFitLeavesNothing(t *testing.T) {
-	d := newDesk(t)
+	d := newDesk(t, sqlite)
 	ctx := t.Context()
 	d.ingest(prompt(1, "a"))
 	want := document(8 * part)

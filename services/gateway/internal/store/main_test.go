@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -19,7 +20,23 @@ func TestMain(m *testing.M) {
 		writeUntilKilled(path)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(server.Exit))
+}
+
+// server is where the tests' PostgreSQL databases are.
+var server = pgtest.New()
+
+// place makes an empty database and says where it is.
+type place func(testing.TB) string
+
+func sqlite(t testing.TB) string { return filepath.Join(t.TempDir(), "gateway.db") }
+
+func postgres(t testing.TB) string { return server.URL(t) }
+
+// both runs a test on either kind of database.
+func both(t *testing.T, test func(*testing.T, place)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, sqlite) })
+	t.Run("postgres", func(t *testing.T) { test(t, postgres) })
 }
 
 const (
@@ -56,9 +73,9 @@ type desk struct {
 	path string
 }
 
-func newDesk(t testing.TB) *desk {
+func newDesk(t testing.TB, at place) *desk {
 	t.Helper()
-	d := &desk{t: t, path: filepath.Join(t.TempDir(), "gateway.db")}
+	d := &desk{t: t, path: at(t)}
 	d.db, d.Store = open(t, d.path)
 	t.Cleanup(func() {
 		if err := d.db.Close(); err != nil {
@@ -88,7 +105,7 @@ func second(_ any, err error) error { return err }
 
 // prompt is an accepted message of the test's chat.
 func prompt(id int64, text string) store.NewUpdate {
-	return store.NewUpdate{UpdateID: id, Kind: store.KindPrompt, State: store.Queued, Digest: fmt.Sprintf("digest of %d: %s", id, text),
+	return store.NewUpdate{UpdateID: id, Kind: store.KindPrompt, State: store.Queued, Digest: fmt.Sprintf("digest of %d: %q", id, text),
 		SessionID: "telegram:42", ChatID: chat, MessageID: id, FromID: 7, Private: true, Text: text, Date: began}
 }
 

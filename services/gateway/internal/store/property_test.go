@@ -215,33 +215,35 @@ func (c *chaos) check() {
 }
 
 func TestRandomHistoriesLoseNothingAndDoNothingTwice(t *testing.T) {
-	for seed := range uint64(4) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			c := &chaos{desk: newDesk(t), Rand: rand.New(rand.NewPCG(seed, 1)), succeeded: map[int64]int{}}
-			for range 200 {
-				switch n := c.IntN(20); {
-				case n < 3:
-					c.ingestSome()
-				case n < 14:
-					c.advance()
-				case n < 16:
-					c.decide()
-				case n < 19:
-					c.deliver()
-				default:
-					c.restart()
+	both(t, func(t *testing.T, at place) {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				c := &chaos{desk: newDesk(t, at), Rand: rand.New(rand.NewPCG(seed, 1)), succeeded: map[int64]int{}}
+				for range 200 {
+					switch n := c.IntN(20); {
+					case n < 3:
+						c.ingestSome()
+					case n < 14:
+						c.advance()
+					case n < 16:
+						c.decide()
+					case n < 19:
+						c.deliver()
+					default:
+						c.restart()
+					}
+					c.heads()
 				}
-				c.heads()
-			}
-			c.drain()
-			c.check()
-		})
-	}
+				c.drain()
+				c.check()
+			})
+		}
+	})
 }
 
 func TestFullDiskIsNamedAndLosesNothing(t *testing.T) {
-	d := newDesk(t)
+	d := newDesk(t, sqlite)
 	ctx := t.Context()
 	d.ingest(prompt(1, "kept"))
 	d.must(d.db.LimitPages(ctx, 1)) // less than there is: nothing can be added

@@ -20,7 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,17 +35,27 @@ var migrations embed.FS
 
 // DB is an open database. It serves nobody until a bot is acquired.
 type DB struct {
-	sql  *sqldb.DB
-	lock *sqldb.Lock
-	log  *zap.Logger
+	sql        *sqldb.DB
+	migrations sqldb.Migrations
+	guard      guard
+	name       string // of the database, without its password
+	holder     string // names this process in leases
+	serves     atomic.Bool
+	log        *zap.Logger
 }
 
 // Store is a bot's part of the database, held by this gateway.
 type Store struct {
-	db    *sqldb.DB
+	db    *DB
 	group *sqldb.Group
 	bot   Bot
 	epoch int64
+	ttl   time.Duration
+	beat  int64 // of the transaction that runs
+
+	leaseMu   sync.Mutex
+	guarded   bool
+	confirmed time.Time // when this gateway last was the holder for certain
 }
 
 // Fingerprint stands for a token without revealing it: 16 hex digits.
@@ -53,18 +64,11 @@ func Fingerprint(token string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// UnsupportedDSNError refuses a database this program cannot use.
-type UnsupportedDSNError struct{ Scheme string }
-
-func (e *UnsupportedDSNError) Error() string {
-	return fmt.Sprintf("the store must be the path of a SQLite file: %s:// is not supported", e.Scheme)
-}
-
-// HeldError says that another gateway holds the database.
-type HeldError struct{ Path string }
+// HeldError says that another gateway holds the bot, and lives.
+type HeldError struct{ Name string } // of the database
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("another gateway holds the store %s: nothing was changed; stop it first", e.Path)
+	return fmt.Sprintf("another gateway holds the store %s: nothing was changed; stop it first", e.Name)
 }
 
 // FencedError says that another gateway has taken the bot over: this one has to
@@ -90,62 +94,31 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("%s is %s, not %s", e.What, e.Have, e.Want)
 }
 
-// Open opens or creates the SQLite file at dsn, locks it against other gateways,
-// and only then brings its schema up to date. Errors: *UnsupportedDSNError,
-// *HeldError while another live process holds the file, *sqldb.Error,
-// *sqldb.SchemaError.
+// Open opens the database that dsn names: the path of a SQLite file, which is made
+// where it is missing, or a postgres:// URL. It changes nothing in it: whoever
+// holds it may be an older program; Acquire and Await bring the schema up to date.
+// Errors: *sqldb.Error, *sqldb.TargetError.
 func Open(ctx context.Context, dsn string, log *zap.Logger) (*DB, error) {
-	if scheme, _, ok := strings.Cut(dsn, "://"); ok {
-		return nil, &UnsupportedDSNError{Scheme: scheme}
-	}
-	lock, err := sqldb.TryLock(dsn + ".lock")
-	if errors.Is(err, sqldb.ErrLocked) {
-		return nil, &HeldError{Path: dsn}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock the store: %w", err)
-	}
-	db, err := openLocked(ctx, dsn)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the store %s: %w", dsn, err), lock.Unlock())
-	}
-	return &DB{sql: db, lock: lock, log: log}, nil
-}
-
-func openLocked(ctx context.Context, dsn string) (*sqldb.DB, error) {
 	steps, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("read the migrations: %w", err)
 	}
-	return sqldb.Open(ctx, dsn, sqldb.Migrations{Files: steps})
-}
-
-// Close closes the database and lets another gateway have it.
-func (db *DB) Close() error {
-	return errors.Join(db.sql.Close(), db.lock.Unlock())
-}
-
-// Acquire takes the bot's part of the database, and with it the place of any
-// earlier holder, whose writes fail from now on. floor is the next offset of a
-// cursor file, used only while the database knows no bot at all; nil: none.
-func (db *DB) Acquire(ctx context.Context, bot Bot, floor *int64) (*Store, error) {
-	s := &Store{db: db.sql, bot: bot}
-	s.group = sqldb.NewGroup(db.sql, s.fence)
-	err := db.sql.Write(ctx, func(t *sql.Tx) error {
-		q := &tx{Tx: t, bot: bot.ID, now: millis(time.Now())}
-		if err := q.welcome(bot, floor); err != nil {
-			return err
-		}
-		return q.row(`INSERT INTO leases (bot_id, epoch, holder, beat, acquired_at) VALUES ($1, 1, $2, 0, $3)
-			ON CONFLICT (bot_id) DO UPDATE SET epoch = leases.epoch + 1, holder = excluded.holder,
-				acquired_at = excluded.acquired_at
-			RETURNING epoch`, bot.ID, uuid.NewString(), q.now).Scan(&s.epoch)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("acquire bot %d: %w", bot.ID, err)
+	db := &DB{migrations: sqldb.Migrations{Files: steps}, name: sqldb.Name(dsn), holder: uuid.NewString(), log: log}
+	if !sqldb.IsPostgres(dsn) {
+		db.guard.path = lockOf(dsn)
 	}
-	db.log.Info("this gateway holds the bot", zap.Int64("bot_id", bot.ID), zap.Int64("epoch", s.epoch))
-	return s, nil
+	if db.sql, err = sqldb.Connect(ctx, dsn); err != nil {
+		return nil, fmt.Errorf("open the store %s: %w", db.name, err)
+	}
+	return db, nil
+}
+
+// lockOf is the file whose lock the gateway that serves from a SQLite file has.
+func lockOf(path string) string { return path + ".lock" }
+
+// Close closes the database and lets another gateway have the file.
+func (db *DB) Close() error {
+	return errors.Join(db.sql.Close(), db.guard.release())
 }
 
 // welcome writes the rows of a bot and of its token's cursor, where they are
@@ -178,34 +151,22 @@ func (s *Store) Bot() Bot { return s.bot }
 // Epoch counts the gateways that have held the bot; this one's number.
 func (s *Store) Epoch() int64 { return s.epoch }
 
-// Beat shows that the holder lives, and checks that it still is the holder.
-func (s *Store) Beat(ctx context.Context) error {
-	return s.write(ctx, func(*tx) error { return nil })
-}
-
-// fence opens every write transaction.
-func (s *Store) fence(ctx context.Context, t *sql.Tx) error {
-	res, err := t.ExecContext(ctx, `UPDATE leases SET beat = beat + 1 WHERE bot_id = $1 AND epoch = $2`, s.bot.ID, s.epoch)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 1 {
-		return err
-	}
-	return &FencedError{BotID: s.bot.ID, Epoch: s.epoch}
-}
-
 // write runs fn in a fenced transaction; when it returns nil, what fn wrote is
 // on the disk.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
-	return s.group.Write(ctx, func(t *sql.Tx) error {
+	began := time.Now()
+	err := s.group.Write(ctx, func(t *sql.Tx) error {
 		return fn(&tx{Tx: t, bot: s.bot.ID, now: millis(time.Now())})
 	})
+	if err == nil {
+		s.confirm(began)
+	}
+	return err
 }
 
 // read runs fn on one snapshot.
 func (s *Store) read(ctx context.Context, fn func(*tx) error) error {
-	return s.db.Read(ctx, func(t *sql.Tx) error {
+	return s.db.sql.Read(ctx, func(t *sql.Tx) error {
 		return fn(&tx{Tx: t, bot: s.bot.ID, now: millis(time.Now())})
 	})
 }

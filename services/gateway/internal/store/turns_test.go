@@ -69,46 +69,48 @@ func (c *cell) name() string { return c.step + " from " + c.from }
 // TestEveryStepFromEveryState does each step in each state, twice, with a crash
 // before each: the second one changes nothing, and a refusal neither.
 func TestEveryStepFromEveryState(t *testing.T) {
-	const no = "" // refused
-	d := newDesk(t)
-	var cells []*cell
-	for step, row := range map[string][]string{
-		//              QUEUED      ASSIGNED      ACCEPTED      FINISHED    DELIVERED    INTERRUPTED    DROPPED
-		"assign":      {"ASSIGNED", "ASSIGNED", no, no, no, no, no},
-		"unassign":    {"QUEUED", "QUEUED", no, no, no, no, no},
-		"accept":      {no, "ACCEPTED", "ACCEPTED", no, no, no, no},
-		"thread":      {no, "ASSIGNED", "ACCEPTED", no, no, no, no},
-		"finish":      {"FINISHED", "FINISHED", "FINISHED", "FINISHED", "DELIVERED", no, no},
-		"interrupt":   {no, "INTERRUPTED", "INTERRUPTED", no, no, "INTERRUPTED", "DROPPED"},
-		"restart":     {no, "QUEUED", "QUEUED", no, no, no, no},
-		"again":       {no, no, no, no, no, "QUEUED", "DROPPED"},
-		"drop":        {no, no, no, no, no, "DROPPED", "DROPPED"},
-		"acknowledge": {no, no, no, "FINISHED", "DELIVERED", "INTERRUPTED", "DROPPED"},
-	} {
-		for i, to := range row {
-			c := &cell{step: step, from: ways[i].state, to: to, way: ways[i].steps, update: int64(len(cells) + 1)}
-			d.lead(c)
-			cells = append(cells, c)
-		}
-	}
-	d.reopen()
-	for _, c := range cells {
-		t.Run(c.name(), func(t *testing.T) { d.first(t, c) })
-	}
-	d.reopen()
-	for _, c := range cells {
-		if c.to == no {
-			continue
-		}
-		t.Run(c.name()+" again", func(t *testing.T) {
-			if err := d.step(t.Context(), c.step, c.update); err != nil {
-				t.Fatal(err)
+	both(t, func(t *testing.T, at place) {
+		const no = "" // refused
+		d := newDesk(t, at)
+		var cells []*cell
+		for step, row := range map[string][]string{
+			//              QUEUED      ASSIGNED      ACCEPTED      FINISHED    DELIVERED    INTERRUPTED    DROPPED
+			"assign":      {"ASSIGNED", "ASSIGNED", no, no, no, no, no},
+			"unassign":    {"QUEUED", "QUEUED", no, no, no, no, no},
+			"accept":      {no, "ACCEPTED", "ACCEPTED", no, no, no, no},
+			"thread":      {no, "ASSIGNED", "ACCEPTED", no, no, no, no},
+			"finish":      {"FINISHED", "FINISHED", "FINISHED", "FINISHED", "DELIVERED", no, no},
+			"interrupt":   {no, "INTERRUPTED", "INTERRUPTED", no, no, "INTERRUPTED", "DROPPED"},
+			"restart":     {no, "QUEUED", "QUEUED", no, no, no, no},
+			"again":       {no, no, no, no, no, "QUEUED", "DROPPED"},
+			"drop":        {no, no, no, no, no, "DROPPED", "DROPPED"},
+			"acknowledge": {no, no, no, "FINISHED", "DELIVERED", "INTERRUPTED", "DROPPED"},
+		} {
+			for i, to := range row {
+				c := &cell{step: step, from: ways[i].state, to: to, way: ways[i].steps, update: int64(len(cells) + 1)}
+				d.lead(c)
+				cells = append(cells, c)
 			}
-			if diff := cmp.Diff(c.once, d.snapshot(c.update)); diff != "" {
-				t.Errorf("doing it again changed\n%s", diff)
+		}
+		d.reopen()
+		for _, c := range cells {
+			t.Run(c.name(), func(t *testing.T) { d.first(t, c) })
+		}
+		d.reopen()
+		for _, c := range cells {
+			if c.to == no {
+				continue
 			}
-		})
-	}
+			t.Run(c.name()+" again", func(t *testing.T) {
+				if err := d.step(t.Context(), c.step, c.update); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(c.once, d.snapshot(c.update)); diff != "" {
+					t.Errorf("doing it again changed\n%s", diff)
+				}
+			})
+		}
+	})
 }
 
 // lead brings an update into the state a cell begins in.
@@ -171,196 +173,228 @@ func (d *desk) snapshot(update int64) (s snapshot) {
 }
 
 func TestAssigningPinsTheSession(t *testing.T) {
-	d := newDesk(t)
-	d.ingest(prompt(1, "a"), prompt(2, "b"))
-	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
-	sess, err := d.Session(ctx, "telegram:42")
-	d.must(err)
-	if sess.WorkerID != worker || sess.JournalID != "j" || sess.OpenTurns != 2 {
-		t.Errorf("session = %+v", sess)
-	}
-	d.must(d.Unassign(ctx, turnID(1, 1)))
-	if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != "" || sess.JournalID != "" {
-		t.Errorf("session = %+v, %v", sess, err)
-	}
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "", ""))
-	d.must(d.Accept(ctx, turnID(1, 1), "j1"))
-	d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)))
-	wantStateError(t, d.Assign(ctx, turnID(2, 1), "worker-2", "", ""))
-	d.must(d.Assign(ctx, turnID(2, 1), worker, "j1", ""))
-	// The pin was there before this assignment, so that it stays.
-	d.must(d.Unassign(ctx, turnID(2, 1)))
-	if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != worker || sess.JournalID != "j1" {
-		t.Errorf("session = %+v, %v", sess, err)
-	}
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"), prompt(2, "b"))
+		ctx := t.Context()
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		sess, err := d.Session(ctx, "telegram:42")
+		d.must(err)
+		if sess.WorkerID != worker || sess.JournalID != "j" || sess.OpenTurns != 2 {
+			t.Errorf("session = %+v", sess)
+		}
+		d.must(d.Unassign(ctx, turnID(1, 1)))
+		if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != "" || sess.JournalID != "" {
+			t.Errorf("session = %+v, %v", sess, err)
+		}
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "", ""))
+		d.must(d.Accept(ctx, turnID(1, 1), "j1"))
+		d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)))
+		wantStateError(t, d.Assign(ctx, turnID(2, 1), "worker-2", "", ""))
+		d.must(d.Assign(ctx, turnID(2, 1), worker, "j1", ""))
+		// The pin was there before this assignment, so that it stays.
+		d.must(d.Unassign(ctx, turnID(2, 1)))
+		if sess, err = d.Session(ctx, "telegram:42"); err != nil || sess.WorkerID != worker || sess.JournalID != "j1" {
+			t.Errorf("session = %+v, %v", sess, err)
+		}
+	})
 }
 
 func TestOnlyTheHeadOfALaneIsAssigned(t *testing.T) {
-	d := newDesk(t)
-	other := prompt(3, "c")
-	other.SessionID, other.ChatID = "telegram:43", 43
-	d.ingest(prompt(1, "a"), prompt(2, "b"), other)
-	ctx := t.Context()
-	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, "", ""))
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "", ""))
-	wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, "", ""))
-	d.must(d.Assign(ctx, turnID(3, 1), worker, "", ""))
-	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
-	d.must(d.Assign(ctx, turnID(2, 1), worker, "", ""))
-	// The person decides while the next turn runs: the lane goes back to the
-	// older message, but not before the running one has ended.
-	next, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "go on")
-	d.must(err)
-	if head, _, err := d.Head(ctx, "telegram:42"); err != nil || head.ID != turnID(2, 1) {
-		t.Errorf("head = %+v, %v; want the turn that runs", head, err)
-	}
-	wantStateError(t, d.Assign(ctx, turnID(1, 2), worker, "", ""))
-	d.must(second(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "succeeded"}, nil)))
-	head, _, err := d.Head(ctx, "telegram:42")
-	d.must(err)
-	if head.ID != turnID(1, 2) || head.Prompt != "go on" || next.Next == nil || next.Next.ID != head.ID {
-		t.Errorf("head = %+v, next = %+v", head, next)
-	}
-	d.must(d.Assign(ctx, head.ID, worker, "", ""))
-	for _, id := range []string{"", "x", "1-1-1-1", turnID(1, 9), turnID(77, 1), turnID(1, 1) + "0", "1000000-01-1-1"} {
-		wantStateError(t, d.Assign(ctx, id, worker, "", ""))
-	}
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		other := prompt(3, "c")
+		other.SessionID, other.ChatID = "telegram:43", 43
+		d.ingest(prompt(1, "a"), prompt(2, "b"), other)
+		ctx := t.Context()
+		wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, "", ""))
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "", ""))
+		wantStateError(t, d.Assign(ctx, turnID(2, 1), worker, "", ""))
+		d.must(d.Assign(ctx, turnID(3, 1), worker, "", ""))
+		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
+		d.must(d.Assign(ctx, turnID(2, 1), worker, "", ""))
+		// The person decides while the next turn runs: the lane goes back to the
+		// older message, but not before the running one has ended.
+		next, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "go on")
+		d.must(err)
+		if head, _, err := d.Head(ctx, "telegram:42"); err != nil || head.ID != turnID(2, 1) {
+			t.Errorf("head = %+v, %v; want the turn that runs", head, err)
+		}
+		wantStateError(t, d.Assign(ctx, turnID(1, 2), worker, "", ""))
+		d.must(second(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "succeeded"}, nil)))
+		head, _, err := d.Head(ctx, "telegram:42")
+		d.must(err)
+		if head.ID != turnID(1, 2) || head.Prompt != "go on" || next.Next == nil || next.Next.ID != head.ID {
+			t.Errorf("head = %+v, next = %+v", head, next)
+		}
+		d.must(d.Assign(ctx, head.ID, worker, "", ""))
+		for _, id := range []string{"", "x", "1-1-1-1", turnID(1, 9), turnID(77, 1), turnID(1, 1) + "0", "1000000-01-1-1"} {
+			wantStateError(t, d.Assign(ctx, id, worker, "", ""))
+		}
+	})
 }
 
 func TestThreadAndUsageBelongToTheSession(t *testing.T) {
-	d := newDesk(t)
-	d.ingest(prompt(1, "a"), prompt(2, "b"), command(3, store.KindNew), prompt(4, "c"))
-	ctx := t.Context()
-	run := func(id int64, thread string, total store.Usage) store.Usage {
-		t.Helper()
-		d.must(d.Assign(ctx, turnID(id, 1), worker, "j", ""))
-		d.must(d.Accept(ctx, turnID(id, 1), "j"))
-		d.must(d.SetThread(ctx, turnID(id, 1), thread))
-		d.must(second(d.Finish(ctx, turnID(id, 1), store.Outcome{Name: "succeeded", Usage: &total}, nil)))
-		trace, err := d.Trace(ctx, id, 1)
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"), prompt(2, "b"), command(3, store.KindNew), prompt(4, "c"))
+		ctx := t.Context()
+		run := func(id int64, thread string, total store.Usage) store.Usage {
+			t.Helper()
+			d.must(d.Assign(ctx, turnID(id, 1), worker, "j", ""))
+			d.must(d.Accept(ctx, turnID(id, 1), "j"))
+			d.must(d.SetThread(ctx, turnID(id, 1), thread))
+			d.must(second(d.Finish(ctx, turnID(id, 1), store.Outcome{Name: "succeeded", Usage: &total}, nil)))
+			trace, err := d.Trace(ctx, id, 1)
+			d.must(err)
+			return trace.Turns[0].Usage
+		}
+		if got := run(1, "thread-1", store.Usage{InputTokens: 100, OutputTokens: 10}); got.InputTokens != 100 || got.OutputTokens != 10 {
+			t.Errorf("first turn used %+v", got)
+		}
+		if got := run(2, "thread-1", store.Usage{InputTokens: 250, OutputTokens: 15}); got.InputTokens != 150 || got.OutputTokens != 5 {
+			t.Errorf("second turn used %+v", got)
+		}
+		head, _, err := d.Head(ctx, "telegram:42")
 		d.must(err)
-		return trace.Turns[0].Usage
-	}
-	if got := run(1, "thread-1", store.Usage{InputTokens: 100, OutputTokens: 10}); got.InputTokens != 100 || got.OutputTokens != 10 {
-		t.Errorf("first turn used %+v", got)
-	}
-	if got := run(2, "thread-1", store.Usage{InputTokens: 250, OutputTokens: 15}); got.InputTokens != 150 || got.OutputTokens != 5 {
-		t.Errorf("second turn used %+v", got)
-	}
-	head, _, err := d.Head(ctx, "telegram:42")
-	d.must(err)
-	if head.Kind != store.KindNew {
-		t.Fatalf("head = %+v", head)
-	}
-	wantStateError(t, d.Assign(ctx, head.ID, worker, "", ""))
-	d.must(d.SettleCommand(ctx, key(3), true, nil))
-	sess, err := d.Session(ctx, "telegram:42")
-	d.must(err)
-	if diff := cmp.Diff(store.Session{ID: "telegram:42", ChatID: chat, OpenTurns: 1}, sess,
-		cmpopts.IgnoreFields(store.Session{}, "UpdatedAt")); diff != "" {
-		t.Error(diff)
-	}
-	if got := run(4, "thread-2", store.Usage{InputTokens: 30}); got.InputTokens != 30 {
-		t.Errorf("turn of the new thread used %+v", got)
-	}
+		if head.Kind != store.KindNew {
+			t.Fatalf("head = %+v", head)
+		}
+		wantStateError(t, d.Assign(ctx, head.ID, worker, "", ""))
+		d.must(d.SettleCommand(ctx, key(3), true, nil))
+		sess, err := d.Session(ctx, "telegram:42")
+		d.must(err)
+		if diff := cmp.Diff(store.Session{ID: "telegram:42", ChatID: chat, OpenTurns: 1}, sess,
+			cmpopts.IgnoreFields(store.Session{}, "UpdatedAt")); diff != "" {
+			t.Error(diff)
+		}
+		if got := run(4, "thread-2", store.Usage{InputTokens: 30}); got.InputTokens != 30 {
+			t.Errorf("turn of the new thread used %+v", got)
+		}
+	})
+}
+
+func TestRestartOfAResumedTurnDoesNotBeginAnew(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "the task"))
+		ctx := t.Context()
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
+		_, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "finish the task")
+		d.must(err)
+		d.must(d.Assign(ctx, turnID(1, 2), worker, "j", ""))
+		next, err := d.Restart(ctx, turnID(1, 2), nil)
+		d.must(err)
+		if next.ID != turnID(1, 3) || next.Prompt != "finish the task" {
+			t.Errorf("next = %+v", next)
+		}
+	})
 }
 
 func TestRestartQueuesTheSamePromptForANewThread(t *testing.T) {
-	d := newDesk(t)
-	d.ingest(prompt(1, "a"), prompt(2, "b"))
-	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
-	d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
-	next, err := d.Restart(ctx, turnID(1, 1), []store.Message{{Kind: store.Notice, Text: "a new thread"}})
-	d.must(err)
-	d.reopen()
-	head, _, err := d.Head(ctx, "telegram:42")
-	d.must(err)
-	if diff := cmp.Diff(next, head); diff != "" {
-		t.Error(diff)
-	}
-	if head.ID != turnID(1, 2) || head.Prompt != "a" || head.ThreadID != "" {
-		t.Errorf("head = %+v", head)
-	}
-	sess, err := d.Session(ctx, "telegram:42")
-	d.must(err)
-	if sess.ThreadID != "" || sess.WorkerID != worker {
-		t.Errorf("session = %+v", sess)
-	}
-	if sent := d.sendAll()[chat]; len(sent) != 1 {
-		t.Errorf("sent %q", sent)
-	}
-	if got := d.state(1); got != store.Queued {
-		t.Errorf("after its notice was sent the update is %s", got)
-	}
-	d.must(d.Assign(ctx, head.ID, worker, "j", ""))
-	unacknowledged, err := d.Unacknowledged(ctx)
-	d.must(err)
-	if len(unacknowledged) != 1 || unacknowledged[0].ID != turnID(1, 1) {
-		t.Errorf("unacknowledged = %+v", unacknowledged)
-	}
-	d.must(d.Acknowledged(ctx, turnID(1, 1)))
-	if unacknowledged, err = d.Unacknowledged(ctx); err != nil || len(unacknowledged) != 0 {
-		t.Errorf("unacknowledged = %+v, %v", unacknowledged, err)
-	}
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"), prompt(2, "b"))
+		ctx := t.Context()
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
+		next, err := d.Restart(ctx, turnID(1, 1), []store.Message{{Kind: store.Notice, Text: "a new thread"}})
+		d.must(err)
+		d.reopen()
+		head, _, err := d.Head(ctx, "telegram:42")
+		d.must(err)
+		if diff := cmp.Diff(next, head); diff != "" {
+			t.Error(diff)
+		}
+		if head.ID != turnID(1, 2) || head.Prompt != "a" || head.ThreadID != "" {
+			t.Errorf("head = %+v", head)
+		}
+		sess, err := d.Session(ctx, "telegram:42")
+		d.must(err)
+		if sess.ThreadID != "" || sess.WorkerID != worker {
+			t.Errorf("session = %+v", sess)
+		}
+		if sent := d.sendAll()[chat]; len(sent) != 1 {
+			t.Errorf("sent %q", sent)
+		}
+		if got := d.state(1); got != store.Queued {
+			t.Errorf("after its notice was sent the update is %s", got)
+		}
+		d.must(d.Assign(ctx, head.ID, worker, "j", ""))
+		unacknowledged, err := d.Unacknowledged(ctx)
+		d.must(err)
+		if len(unacknowledged) != 1 || unacknowledged[0].ID != turnID(1, 1) {
+			t.Errorf("unacknowledged = %+v", unacknowledged)
+		}
+		d.must(d.Acknowledged(ctx, turnID(1, 1)))
+		if unacknowledged, err = d.Unacknowledged(ctx); err != nil || len(unacknowledged) != 0 {
+			t.Errorf("unacknowledged = %+v, %v", unacknowledged, err)
+		}
+	})
 }
 
 func TestInterruptWithALostDiskFreesTheSession(t *testing.T) {
-	d := newDesk(t)
-	d.ingest(prompt(1, "a"))
-	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
-	d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
-	d.must(d.Interrupt(ctx, turnID(1, 1), true, store.Outcome{Name: "interrupted", ErrorCode: "turn-interrupted"}, nil))
-	sess, err := d.Session(ctx, "telegram:42")
-	d.must(err)
-	if sess.ThreadID != "" || sess.WorkerID != "" || sess.JournalID != "" {
-		t.Errorf("session = %+v", sess)
-	}
-	turn, ok, err := d.InterruptedTurn(ctx, "telegram:42")
-	d.must(err)
-	if !ok || turn.ID != turnID(1, 1) || turn.ThreadID != "thread-1" || turn.ErrorCode != "turn-interrupted" {
-		t.Errorf("interrupted = %+v, %v", turn, ok)
-	}
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"))
+		ctx := t.Context()
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
+		d.must(d.Interrupt(ctx, turnID(1, 1), true, store.Outcome{Name: "interrupted", ErrorCode: "turn-interrupted"}, nil))
+		sess, err := d.Session(ctx, "telegram:42")
+		d.must(err)
+		if sess.ThreadID != "" || sess.WorkerID != "" || sess.JournalID != "" {
+			t.Errorf("session = %+v", sess)
+		}
+		turn, ok, err := d.InterruptedTurn(ctx, "telegram:42")
+		d.must(err)
+		if !ok || turn.ID != turnID(1, 1) || turn.ThreadID != "thread-1" || turn.ErrorCode != "turn-interrupted" {
+			t.Errorf("interrupted = %+v, %v", turn, ok)
+		}
+	})
 }
 
 func TestTheFirstDecisionHolds(t *testing.T) {
-	d := newDesk(t)
-	d.ingest(prompt(1, "a"))
-	ctx := t.Context()
-	d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
-	d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
-	if _, err := d.Resolve(ctx, turnID(1, 1), "perhaps", ""); err == nil {
-		t.Error("an unknown choice was taken")
-	}
-	first, err := d.Resolve(ctx, turnID(1, 1), store.Again, "")
-	d.must(err)
-	if !first.Applied || first.Next == nil || first.Next.Prompt != "a" || first.Next.Attempt != 2 {
-		t.Errorf("first = %+v", first)
-	}
-	d.reopen()
-	second, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "")
-	d.must(err)
-	if second.Applied || second.Choice != store.Again || second.Next == nil || second.Next.ID != turnID(1, 2) {
-		t.Errorf("second = %+v", second)
-	}
-	if _, ok, err := d.InterruptedTurn(ctx, "telegram:42"); ok || err != nil {
-		t.Errorf("still interrupted: %v, %v", ok, err)
-	}
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"))
+		ctx := t.Context()
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
+		if _, err := d.Resolve(ctx, turnID(1, 1), "perhaps", ""); err == nil {
+			t.Error("an unknown choice was taken")
+		}
+		first, err := d.Resolve(ctx, turnID(1, 1), store.Again, "")
+		d.must(err)
+		if !first.Applied || first.Next == nil || first.Next.Prompt != "a" || first.Next.Attempt != 2 {
+			t.Errorf("first = %+v", first)
+		}
+		d.reopen()
+		second, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "")
+		d.must(err)
+		if second.Applied || second.Choice != store.Again || second.Next == nil || second.Next.ID != turnID(1, 2) {
+			t.Errorf("second = %+v", second)
+		}
+		if _, ok, err := d.InterruptedTurn(ctx, "telegram:42"); ok || err != nil {
+			t.Errorf("still interrupted: %v, %v", ok, err)
+		}
+	})
 }
 
 func TestFinishingWithAnotherOutcomeIsRefused(t *testing.T) {
-	d := newDesk(t)
-	d.ingest(prompt(1, "a"))
-	d.must(second(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "cancelled", ErrorMessage: "a\x00b"}, nil)))
-	if got := d.state(1); got != store.Delivered {
-		t.Errorf("without messages the update is %s", got)
-	}
-	wantStateError(t, second(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("x"))))
-	var state *store.StateError
-	err := d.Interrupt(t.Context(), turnID(1, 1), false, store.Outcome{}, nil)
-	if !errors.As(err, &state) || state.Have != "FINISHED" {
-		t.Errorf("Interrupt() = %v", err)
-	}
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"))
+		d.must(second(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "cancelled", ErrorMessage: "a\x00b"}, nil)))
+		if got := d.state(1); got != store.Delivered {
+			t.Errorf("without messages the update is %s", got)
+		}
+		wantStateError(t, second(d.Finish(t.Context(), turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("x"))))
+		var state *store.StateError
+		err := d.Interrupt(t.Context(), turnID(1, 1), false, store.Outcome{}, nil)
+		if !errors.As(err, &state) || state.Have != "FINISHED" {
+			t.Errorf("Interrupt() = %v", err)
+		}
+	})
 }

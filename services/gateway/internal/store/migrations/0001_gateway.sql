@@ -11,12 +11,14 @@ CREATE TABLE bots (
 );
 
 -- Who may write for the bot. The holder moves beat with every write and while it
--- is idle; one whose epoch is past writes nothing any more.
+-- is idle; one whose epoch is past writes nothing any more. Older and newer
+-- programs read this table of each other: its columns stay.
 CREATE TABLE leases (
     bot_id      BIGINT NOT NULL PRIMARY KEY,
     epoch       BIGINT NOT NULL,
-    holder      TEXT   NOT NULL,
+    holder      TEXT   NOT NULL, -- a process; empty: the bot was released
     beat        BIGINT NOT NULL,
+    guarded     BIGINT NOT NULL, -- 1: the holder has the lock on the SQLite file
     acquired_at BIGINT NOT NULL
 );
 
