@@ -19,6 +19,9 @@ import (
 // shell that can take something away from it first.
 func (s *system) telecodex(first string, words ...string) *harness.Process {
 	s.t.Helper()
+	if err := os.MkdirAll(filepath.Join(s.dir, "codex"), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
 	p, err := harness.Start(harness.Command{Path: "/bin/sh", Args: append([]string{"-c", first + ` exec "$0" "$@"`, built.Path("telecodex")}, words...), Dir: s.dir, Env: []string{
 		"CHANNEL_TOKEN=" + telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL=" + s.sim.URL, "CHANNEL_ALLOWED_CHAT_IDS=1000",
 		"CHANNEL_LISTEN_ADDR=unix://operator.sock", "CHANNEL_METRICS_ADDR=", "ORCHESTRATOR_METRICS_ADDR=off",

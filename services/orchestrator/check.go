@@ -84,6 +84,11 @@ func (c Config) checkCodex(ctx context.Context) []checkup.Finding {
 	if codex.IsScript(native) {
 		found = checkup.Doubtful("codex", native+" is a script", "name the native binary in ORCHESTRATOR_CODEX_BIN: to stop the script need not stop what it has started")
 	}
+	first := []checkup.Finding{found}
+	if c.CodexHome != "" {
+		first = append(first, checkup.Present("codex home", c.CodexHome,
+			"without it every turn fails: `codex login` as this user makes it; or make it with mode 700, or name another in ORCHESTRATOR_CODEX_HOME"))
+	}
 	asked := []func(context.Context) checkup.Finding{
 		func(ctx context.Context) checkup.Finding { return checkVersion(ctx, engine) },
 		func(ctx context.Context) checkup.Finding { return c.checkLogin(ctx, engine) },
@@ -92,7 +97,7 @@ func (c Config) checkCodex(ctx context.Context) []checkup.Finding {
 	for _, mode := range modes {
 		asked = append(asked, func(ctx context.Context) checkup.Finding { return checkSandbox(ctx, engine, mode, dir) })
 	}
-	return slices.Concat([]checkup.Finding{found}, sideBySide(ctx, asked),
+	return slices.Concat(first, sideBySide(ctx, asked),
 		[]checkup.Finding{c.checkAllowed(), checkup.Containment("containment", supervisor.Containment())})
 }
 

@@ -13,6 +13,16 @@ import (
 	"telecodex.dev/services/orchestrator"
 )
 
+// checkConfig is testConfig with the CODEX_HOME that Codex wants to find.
+func checkConfig(t *testing.T) orchestrator.Config {
+	t.Helper()
+	config := testConfig(t)
+	if err := os.Mkdir(config.CodexHome, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
 // examined are the findings about a configuration, by their names.
 func examined(t *testing.T, c orchestrator.Config) map[string]checkup.Finding {
 	t.Helper()
@@ -44,12 +54,13 @@ func expect(t *testing.T, found map[string]checkup.Finding, name string, verdict
 }
 
 func TestSoundWorkerIsWell(t *testing.T) {
-	config := testConfig(t)
+	config := checkConfig(t)
 	config.StateDir = filepath.Join(t.TempDir(), "state")
 	config.WorkspaceDir = ""
 	found := examined(t, config)
 	expect(t, found, "codex", checkup.OK, fakecodex)
 	expect(t, found, "codex version", checkup.OK, "0.169.0")
+	expect(t, found, "codex home", checkup.OK, config.CodexHome)
 	expect(t, found, "login", checkup.OK, "logged in")
 	expect(t, found, "sandbox read-only", checkup.OK, "a command ran in it")
 	expect(t, found, "sandbox workspace-write", checkup.OK, "a command ran in it")
@@ -70,7 +81,7 @@ func TestContainmentIsExplained(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if f := examined(t, testConfig(t))["containment"]; f.Detail == "" || strings.Contains(f.Detail, "not known") {
+	if f := examined(t, checkConfig(t))["containment"]; f.Detail == "" || strings.Contains(f.Detail, "not known") {
 		t.Errorf("%+v", f)
 	}
 }
@@ -103,6 +114,7 @@ func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
 		{"not to be executed", nil, func(c *orchestrator.Config) { c.CodexBin = c.CodexHome }, "codex", checkup.Fail, "cannot be found or executed", false},
 		{"a script", nil, func(c *orchestrator.Config) { c.CodexBin = script }, "codex", checkup.Warn, "is a script", true},
 		{"another program", nil, func(c *orchestrator.Config) { c.CodexBin = impostor }, "codex version", checkup.Fail, "does not call itself Codex", true},
+		{"without a home", nil, func(c *orchestrator.Config) { c.CodexHome = script + "-none" }, "codex home", checkup.Fail, "no such file", true},
 		{"too new", map[string]string{"FAKE_CODEX_VERSION": "codex-cli 0.1690.0"}, nil, "codex version", checkup.Warn, "0.1690.0", false},
 		{"too old, though its digits are larger", map[string]string{"FAKE_CODEX_VERSION": "codex-cli 0.99.0"}, nil, "codex version", checkup.Warn, "0.99.0", false},
 		{"not logged in", map[string]string{"FAKE_CODEX_LOGIN": "no"}, nil, "login", checkup.Fail, "not logged in", false},
@@ -115,7 +127,7 @@ func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
 			if tt.unix && runtime.GOOS == "windows" {
 				t.Skip("a shell script is no program on Windows")
 			}
-			config := testConfig(t)
+			config := checkConfig(t)
 			config.CodexEnv = tt.env
 			if tt.change != nil {
 				tt.change(&config)
@@ -134,16 +146,16 @@ func TestWorkersDirectoriesMustBeWritable(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := testConfig(t)
+	config := checkConfig(t)
 	config.StateDir = filepath.Join(file, "state")
 	found := examined(t, config)
 	if f := found["state directory"]; f.Verdict != checkup.Fail {
 		t.Errorf("%+v", f)
 	}
-	config = testConfig(t)
+	config = checkConfig(t)
 	config.WorkspaceDir = filepath.Join(file, "workspaces")
 	expect(t, examined(t, config), "workspace", checkup.Fail, "not a directory")
-	config = testConfig(t)
+	config = checkConfig(t)
 	config.WorkspaceRoots = []string{filepath.Join(file, "nowhere")}
 	if f := examined(t, config)["worker"]; f.Verdict != checkup.Fail {
 		t.Errorf("%+v", f)

@@ -31,6 +31,9 @@ func practice(t *testing.T) (settings map[string]string) {
 		}
 	})
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "codex"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	return map[string]string{
 		"CHANNEL_TOKEN": telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL": sim.URL, "CHANNEL_ALLOWED_CHAT_IDS": "1000",
 		"CHANNEL_STORE": filepath.Join(dir, "gateway", "gateway.db"), "CHANNEL_CURSOR_STATE_PATH": "", "CHANNEL_LISTEN_ADDR": "", "CHANNEL_METRICS_ADDR": "",
@@ -76,7 +79,7 @@ func TestDoctorShowsALineForEachCheck(t *testing.T) {
 			names = append(names, name)
 		}
 	}
-	want := "version configuration user token webhook poller clock allowlist store store disk cursor addresses codex codex version login " +
+	want := "version configuration user token webhook poller clock allowlist store store disk cursor addresses codex codex home codex version login " +
 		"sandbox read-only sandbox workspace-write sandboxes containment state directory state directory disk workspace"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("lines: %s\n want: %s", got, want)

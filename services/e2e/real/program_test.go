@@ -34,7 +34,7 @@ func buildBinaries() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
-		"./orchestrator/cmd/orchestrator", "./gateway/cmd/gateway", "./internal/telegramsim/cmd/faketelegram")
+		"./orchestrator/cmd/orchestrator", "./telecodex/cmd/telecodex", "./gateway/cmd/gateway", "./internal/telegramsim/cmd/faketelegram")
 	command.Dir = filepath.Join(root, "services")
 	if output, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the programs: %w\n%s", err, output)

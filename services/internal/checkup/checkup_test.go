@@ -103,3 +103,16 @@ func TestADirectoryIsTriedAndLeftAsItWas(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+func TestADirectoryMustBePresent(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]Verdict{dir: OK, file: Fail, filepath.Join(dir, "none"): Fail} {
+		if f := Present("home", path, "make it"); f.Verdict != want || !strings.Contains(f.Detail, path) {
+			t.Errorf("%s: %+v", path, f)
+		}
+	}
+}

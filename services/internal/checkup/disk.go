@@ -52,6 +52,22 @@ func Directory(name, dir string, inUse bool, mend string) []Finding {
 	return []Finding{Well(name, "%s", detail), space}
 }
 
+// Present says whether a directory is there and this user may write to it, and
+// writes nothing: others may be using it. mend says how to choose another.
+func Present(name, dir, mend string) Finding {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = errors.New("not a directory")
+	}
+	if err == nil {
+		err = mayWrite(dir)
+	}
+	if err != nil {
+		return Broken(name, fmt.Sprintf("%s: %v", dir, cause(err)), mend)
+	}
+	return Well(name, "%s", dir)
+}
+
 // absolute is a path from the root, or as it is where there is no working
 // directory.
 func absolute(path string) string {
