@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -77,9 +78,7 @@ func TestOnceTriesEveryUpdateOnceAndKeepsTheRest(t *testing.T) {
 	updates := w.sendAll(store.NewUpdate{ChatID: chat, Kind: store.KindPrompt, Text: "one"},
 		store.NewUpdate{ChatID: chat, Kind: store.KindPrompt, Text: "two"}, store.NewUpdate{ChatID: 7, Kind: store.KindPrompt, Text: "three"})
 	w.run()
-	if err := w.manager.Quiet(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.quiet()
 	for i, u := range updates {
 		equal(t, "state", w.trace(u).Update.State, store.Queued)
 		equal(t, "tried", f.count("start "+w.turnID(u, 1)), []int{1, 0, 1}[i]) // nobody overtakes
@@ -103,7 +102,11 @@ func TestWhoHasToWaitForAWorkerIsToldOnce(t *testing.T) {
 		w.run()
 		first := w.prompt("one")
 		w.eventually("reported", func() bool { return len(w.detailsOf(first)) == 1 })
-		w.restart() // who was told is not told again by another process
+		w.restart()
+		w.eventually("found to wait again", func() bool { return w.logs.FilterMessageSnippet("no progress").Len() > 1 })
+		if told := w.said(chat); told != map[bool]string{true: render.WorkerAway(), false: ""}[notify] {
+			t.Errorf("told %q", told) // also another process does not tell it again
+		}
 		second := w.prompt("two")
 		w.eventually("reported", func() bool { return len(w.detailsOf(second)) == 1 })
 		third := w.prompt("three") // the lane was reported before it came
@@ -112,7 +115,7 @@ func TestWhoHasToWaitForAWorkerIsToldOnce(t *testing.T) {
 		equal(t, "outcome", w.settled(third).Outcome, "succeeded")
 		said := strings.Split(w.said(chat), "|")
 		notices := slices.DeleteFunc(slices.Clone(said), func(text string) bool { return text != render.WorkerAway() })
-		equal(t, "notices", len(notices), map[bool]int{true: 3, false: 0}[notify])
+		equal(t, "notices", len(notices), map[bool]int{true: 2, false: 0}[notify])
 		equal(t, "answers", len(said)-len(notices), 3)
 	}
 }
@@ -191,14 +194,21 @@ func TestASessionIsEvictedSomeTimeAfterItsLastTurn(t *testing.T) {
 	w.run()
 	w.settled(w.prompt("one"))
 	equal(t, "evicted", <-evicted, int64(chat))
-	if err := w.manager.Quiet(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.quiet()
 	if lanes, idle := w.held(); lanes != 0 || idle != 0 {
 		t.Errorf("%d lanes and %d sessions are held", lanes, idle)
 	}
 	w.settled(w.send(chat, store.KindStatus, "")) // a command is remembered for as long
 	equal(t, "evicted", <-evicted, int64(chat))
+}
+
+func (w *world) quiet() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.manager.Quiet(ctx); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // held is how many lanes and how many idle sessions are in memory.
