@@ -118,8 +118,9 @@ func TestChaos(t *testing.T) {
 	}
 	r := play(t, built, Config{
 		Seed: seed, For: length, Patience: 40 * time.Second,
-		Chats: 50, Workers: 2, Rate: 6, Waiting: 300,
-		Gateway: GatewayLives(seed, freeze), Worker: func(worker int) Lives { return WorkerLives(seed, worker) },
+		Chats: 50, Rate: 6, Waiting: 300,
+		Gateways:     []Lives{GatewayLives(seed, 0, freeze)},
+		Workers:      []Lives{WorkerLives(seed, 0), WorkerLives(seed, 1)},
 		Misbehaviour: telegramsim.Misbehaviour{Seed: seed, PerMille: 60, Conflicts: 4, Replays: 30},
 		RestartIDs:   min(length/3, time.Minute), Store: os.Getenv("CHAOS_STORE"),
 		Progress: func(line string) { fmt.Println(line) },

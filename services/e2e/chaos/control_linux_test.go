@@ -26,26 +26,21 @@ func TestChaosNoticesWhatIsBroken(t *testing.T) {
 		figure func(Verdict) int
 	}{
 		{"a journal that is not durable", "", func(c *Config) {
-			c.Gateway = always(Life{At: crashpoint.Joined, Hit: 1, Within: time.Second, Together: true, Lag: 100 * time.Millisecond, Pause: 100 * time.Millisecond})
+			c.Gateways[0] = always(Life{At: crashpoint.Joined, Hit: 1, Within: time.Second, Together: true, Lag: 100 * time.Millisecond, Pause: 100 * time.Millisecond})
 			c.LoseTail = true
 		}, func(v Verdict) int { return v.RunTwice }},
 		{"an acknowledgement before the commit", "ack", func(c *Config) {
-			c.Gateway = always(Life{At: crashpoint.Fetched, Hit: 2, Within: time.Second})
+			c.Gateways[0] = always(Life{At: crashpoint.Fetched, Hit: 2, Within: time.Second})
 		}, func(v Verdict) int { return v.Lost }},
 		{"a retry policy on RunTurn", "retry", func(c *Config) {
-			c.Worker = func(worker int) Lives {
-				if worker == 1 {
-					return steady()
-				}
-				return always(Life{Within: 700 * time.Millisecond, Pause: 200 * time.Millisecond})
-			}
+			c.Workers[0] = always(Life{Within: 700 * time.Millisecond, Pause: 200 * time.Millisecond})
 		}, func(v Verdict) int { return v.RunTwice }},
 		{"a lane without order", "order", func(c *Config) { c.Chats = 3 }, func(v Verdict) int { return v.OutOfOrder }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			config := Config{Seed: 1, For: 4 * time.Second, Patience: 5 * time.Second, Chats: 10, Workers: 2, Rate: 8, Waiting: 40, Slow: true,
-				Gateway: steady(), Worker: func(int) Lives { return steady() }}
+			config := Config{Seed: 1, For: 4 * time.Second, Patience: 5 * time.Second, Chats: 10, Rate: 8, Waiting: 40, Slow: true,
+				Gateways: []Lives{steady()}, Workers: []Lives{steady(), steady()}}
 			tt.change(&config)
 			t.Run("broken", func(t *testing.T) {
 				config := config

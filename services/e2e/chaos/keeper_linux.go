@@ -21,9 +21,8 @@ type keeper struct {
 	lives  Lives
 	tally  *tally
 	logs   string
-	orders chan struct{}                           // to die now
-	thawed func(context.Context, *harness.Process) // while it is frozen
-	died   func(context.Context, Life)             // after each death
+	orders chan struct{}               // to die now
+	died   func(context.Context, Life) // after each death
 	count  int
 }
 
@@ -89,15 +88,14 @@ func (k *keeper) live(ctx context.Context, p *harness.Process, life Life) error 
 	return nil
 }
 
-// freeze stops a process for a time.
+// freeze stops a process for a time. It may find then that it was replaced, and
+// leave.
 func (k *keeper) freeze(ctx context.Context, p *harness.Process, d time.Duration) error {
 	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("freeze %s: %w", k.name, err)
 	}
 	k.tally.count("frozen: " + k.name)
-	over := time.Now().Add(d)
-	k.thawed(ctx, p)
-	sleep(ctx, time.Until(over))
+	sleep(ctx, d)
 	return syscall.Kill(p.PID(), syscall.SIGCONT)
 }
 

@@ -15,8 +15,8 @@ type Life struct {
 	Hit int
 	// Within is how long it may live: then it is killed wherever it is.
 	Within time.Duration
-	// Freeze stops it for so long before that, and lets it go on. A second
-	// gateway then tries to take its place.
+	// Freeze stops it for so long before that, and lets it go on. A gateway that
+	// stands by may take its place.
 	Freeze time.Duration
 	// Wipe replaces the disk of a worker before its next life.
 	Wipe bool
@@ -33,21 +33,21 @@ type Lives func() Life
 // Streams of random numbers, so that one service's lives do not depend on how
 // many another one has had.
 const (
-	streamGateway uint64 = iota + 1
-	streamPeople
-	streamWorkers // and one for each worker after it
+	streamPeople   uint64 = 0
+	streamGateways uint64 = 1 << 8  // and one for each gateway after it
+	streamWorkers  uint64 = 1 << 16 // and one for each worker after it
 )
 
 func random(seed, stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
 
 // GatewayLives has a gateway die at every point, in an ever new order, and at any
 // other time as well; in each round one is frozen.
-func GatewayLives(seed uint64, freeze time.Duration) Lives {
-	r := random(seed, streamGateway)
+func GatewayLives(seed uint64, gateway int, freeze time.Duration) Lives {
+	r := random(seed, streamGateways+uint64(gateway))
 	return rounds(r, func() []Life {
 		var all []Life
 		for _, p := range crashpoint.Gateway() {
-			all = append(all, Life{At: p, Hit: passing(r, p, 4), Within: 3 * time.Second, Together: r.IntN(10) == 0})
+			all = append(all, Life{At: p, Hit: passing(r, p, 4), Within: between(r, 3*time.Second, 6*time.Second), Together: r.IntN(10) == 0})
 		}
 		for range 4 {
 			all = append(all, Life{Within: between(r, 50*time.Millisecond, 2*time.Second), Together: r.IntN(4) == 0})

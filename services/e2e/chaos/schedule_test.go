@@ -17,7 +17,7 @@ func several(lives Lives, count int) (all []Life) {
 
 func TestASeedReplaysItsSchedule(t *testing.T) {
 	for name, lives := range map[string]func(seed uint64) Lives{
-		"gateway":        func(seed uint64) Lives { return GatewayLives(seed, time.Second) },
+		"gateway":        func(seed uint64) Lives { return GatewayLives(seed, 0, time.Second) },
 		"a worker":       func(seed uint64) Lives { return WorkerLives(seed, 0) },
 		"another worker": func(seed uint64) Lives { return WorkerLives(seed, 1) },
 	} {
@@ -39,7 +39,7 @@ func TestASeedReplaysItsSchedule(t *testing.T) {
 func TestEveryPointHasItsTurn(t *testing.T) {
 	met := map[crashpoint.Point]bool{}
 	freezes, wipes, random := 0, 0, 0
-	for _, l := range append(several(GatewayLives(1, time.Second), 20), several(WorkerLives(1, 0), 11)...) {
+	for _, l := range append(several(GatewayLives(1, 0, time.Second), 20), several(WorkerLives(1, 0), 11)...) {
 		met[l.At] = true
 		if l.At == "" {
 			random++
