@@ -123,6 +123,13 @@ func (p *pending) add(segments []segment) (bytes int) {
 	return bytes
 }
 
+// maxSequence is more events than a turn has.
+const maxSequence = 1<<32 - 1
+
+// place is the key of the segment of a turn that begins with a sequence. A row
+// stays below 31 bits.
+func place(row int64, first uint64) int64 { return row<<32 | int64(first) }
+
 func writeAppends(tx *sql.Tx, appends []*pending) error {
 	ctx := context.Background()
 	for _, p := range appends {
@@ -138,8 +145,8 @@ func writeAppends(tx *sql.Tx, appends []*pending) error {
 			continue
 		}
 		for _, s := range p.segments {
-			_, err := tx.ExecContext(ctx, "INSERT INTO segments (turn, first_sequence, count, events) VALUES (?, ?, ?, ?)",
-				p.log.row, s.first, s.count, s.data)
+			_, err := tx.ExecContext(ctx, "INSERT INTO segments (place, count, events) VALUES (?, ?, ?)",
+				place(p.log.row, s.first), s.count, s.data)
 			if err != nil {
 				return err
 			}

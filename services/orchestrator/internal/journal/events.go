@@ -18,13 +18,16 @@ var errSegment = errors.New("journal: damaged segment")
 // order: those of one segment, so about 512 KiB at most. No events mean that
 // there are none beyond after (or that they were dropped).
 func (j *Journal) Events(ctx context.Context, row int64, after uint64) (events []*orchestratorv1.TurnEvent, err error) {
+	if after >= maxSequence {
+		return nil, nil
+	}
 	var first, count uint64
 	var data []byte
 	err = j.db.Read(ctx, func(tx *sql.Tx) error {
 		// The one segment that may hold after+1 in its middle, else the next.
-		return tx.QueryRowContext(ctx, `SELECT first_sequence, count, events FROM segments WHERE turn = ?1 AND first_sequence >=
-			coalesce((SELECT max(first_sequence) FROM segments WHERE turn = ?1 AND first_sequence <= ?2 + 1), 0)
-			AND first_sequence + count > ?2 + 1 ORDER BY first_sequence LIMIT 1`, row, after).Scan(&first, &count, &data)
+		return tx.QueryRowContext(ctx, `SELECT place - ?1, count, events FROM segments WHERE place >=
+			coalesce((SELECT max(place) FROM segments WHERE place BETWEEN ?1 AND ?2), ?1) AND place < ?3
+			AND place + count > ?2 ORDER BY place LIMIT 1`, place(row, 0), place(row, after+1), place(row+1, 0)).Scan(&first, &count, &data)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil

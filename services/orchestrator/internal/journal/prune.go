@@ -57,8 +57,8 @@ func dropSegments(tx *sql.Tx, now time.Time) (found bool, err error) {
 	}
 	budget := int64(pruneSegments)
 	for _, turn := range turns {
-		deleted, err := tx.Exec(`DELETE FROM segments WHERE turn = ?1 AND first_sequence IN
-			(SELECT first_sequence FROM segments WHERE turn = ?1 ORDER BY first_sequence LIMIT ?2)`, turn, budget)
+		deleted, err := tx.Exec(`DELETE FROM segments WHERE place IN
+			(SELECT place FROM segments WHERE place >= ? AND place < ? ORDER BY place LIMIT ?)`, place(turn, 0), place(turn+1, 0), budget)
 		if err != nil {
 			return false, err
 		}

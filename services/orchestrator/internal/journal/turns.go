@@ -40,8 +40,8 @@ type NewTurn struct {
 }
 
 const recordColumns = `id, turn_id, session_id, asked_thread_id, thread_id, digest, state, tombstone,
-	coalesce(last_sequence, (SELECT first_sequence + count - 1 FROM segments WHERE turn = turns.id
-		ORDER BY first_sequence DESC LIMIT 1), 0),
+	coalesce(last_sequence, (SELECT (place & 0xffffffff) + count - 1 FROM segments
+		WHERE place >= turns.id << 32 AND place < (turns.id + 1) << 32 ORDER BY place DESC LIMIT 1), 0),
 	finished, created_at, coalesce(started_at, 0), coalesce(finished_at, 0), acknowledged_at IS NOT NULL`
 
 func scanRecord(row interface{ Scan(...any) error }) (r Record, err error) {
@@ -94,14 +94,12 @@ func (j *Journal) Get(ctx context.Context, turnID string) (r Record, err error) 
 // nil and the record says what is known.
 func (j *Journal) Accept(turn NewTurn) (r Record, log *Log, err error) {
 	err = j.committer.call(func(tx *sql.Tx) error {
-		inserted, err := insertTurn(tx, turn, false)
-		if err != nil {
+		r, err = insertTurn(tx, turn, false)
+		if errors.Is(err, sql.ErrNoRows) {
+			r, err = find(context.Background(), tx, turn.TurnID)
 			return err
 		}
-		if inserted != 0 {
-			log = &Log{journal: j, row: inserted}
-		}
-		r, err = find(context.Background(), tx, turn.TurnID)
+		log = &Log{journal: j, row: r.Row}
 		return err
 	})
 	if err != nil {
@@ -120,16 +118,14 @@ func (j *Journal) Tombstone(finished *orchestratorv1.TurnEvent) (r Record, err e
 	}
 	now := finished.GetOccurredAt().AsTime()
 	err = j.committer.call(func(tx *sql.Tx) error {
-		inserted, err := insertTurn(tx, NewTurn{TurnID: finished.GetTurnId(), Created: now}, true)
-		if err != nil {
-			return err
-		}
-		if inserted != 0 {
+		r, err = insertTurn(tx, NewTurn{TurnID: finished.GetTurnId(), Created: now}, true)
+		if err == nil {
 			update := Update{State: finished.GetFinished().GetState(), Finished: finished, FinishedAt: now}
-			p := &pending{log: &Log{row: inserted}, segments: segments, updates: []Update{update}}
-			if err := writeAppends(tx, []*pending{p}); err != nil {
-				return err
-			}
+			p := &pending{log: &Log{row: r.Row}, segments: segments, updates: []Update{update}}
+			err = writeAppends(tx, []*pending{p})
+		}
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
 		}
 		r, err = find(context.Background(), tx, finished.GetTurnId())
 		return err
@@ -140,33 +136,40 @@ func (j *Journal) Tombstone(finished *orchestratorv1.TurnEvent) (r Record, err e
 	return r, nil
 }
 
-// insertTurn returns the new row, 0 when the journal has the id already. A row is
-// never older than the one before it: turns that are accepted at once, or after a
-// clock was set back, stay in the order in which they are listed.
-func insertTurn(tx *sql.Tx, turn NewTurn, tombstone bool) (row int64, err error) {
-	err = tx.QueryRow(`INSERT INTO turns (turn_id, session_id, asked_thread_id, digest, state, tombstone, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, max(?, coalesce((SELECT created_at FROM turns ORDER BY id DESC LIMIT 1), 0)))
-		ON CONFLICT (turn_id) DO NOTHING RETURNING id`,
-		turn.TurnID, turn.SessionID, turn.ThreadID, turn.Digest[:], int32(orchestratorv1.TurnState_TURN_STATE_QUEUED), tombstone,
-		turn.Created.UnixNano()).Scan(&row)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
+// insertTurn returns the record of the new row, sql.ErrNoRows when the journal has
+// the id already. A row is never older than the one before it: turns that are
+// accepted at once, or after a clock was set back, stay in the order in which they
+// are listed.
+func insertTurn(tx *sql.Tx, turn NewTurn, tombstone bool) (Record, error) {
+	r := Record{
+		TurnID: turn.TurnID, SessionID: turn.SessionID, AskedThread: turn.ThreadID, Digest: turn.Digest,
+		State: orchestratorv1.TurnState_TURN_STATE_QUEUED, Tombstone: tombstone,
 	}
-	return row, err
+	var created int64
+	err := tx.QueryRow(`INSERT INTO turns (turn_id, session_id, asked_thread_id, digest, state, tombstone, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, max(?, coalesce((SELECT created_at FROM turns ORDER BY id DESC LIMIT 1), 0)))
+		ON CONFLICT (turn_id) DO NOTHING RETURNING id, created_at`,
+		r.TurnID, r.SessionID, r.AskedThread, r.Digest[:], int32(r.State), tombstone, turn.Created.UnixNano()).Scan(&r.Row, &created)
+	r.CreatedAt = instant(created)
+	return r, err
 }
 
 // Acknowledge notes that the caller has stored the outcome: Prune may drop the
 // events. It is idempotent. Errors: ErrUnknown, ErrUnfinished.
 func (j *Journal) Acknowledge(turnID string, now time.Time) error {
 	return j.committer.call(func(tx *sql.Tx) error {
-		r, err := find(context.Background(), tx, turnID)
+		done, err := tx.Exec("UPDATE turns SET acknowledged_at = ? WHERE turn_id = ? AND finished IS NOT NULL AND acknowledged_at IS NULL",
+			now.UnixNano(), turnID)
 		if err != nil {
 			return err
 		}
-		if r.Finished == nil {
-			return ErrUnfinished
+		if n, err := done.RowsAffected(); n == 1 || err != nil {
+			return err
 		}
-		_, err = tx.Exec("UPDATE turns SET acknowledged_at = coalesce(acknowledged_at, ?) WHERE id = ?", now.UnixNano(), r.Row)
+		r, err := find(context.Background(), tx, turnID)
+		if err == nil && r.Finished == nil {
+			err = ErrUnfinished
+		}
 		return err
 	})
 }
@@ -202,7 +205,8 @@ func (j *Journal) List(ctx context.Context, page Page) (records []Record, more b
 // Unfinished reads the turns that have not ended, with their open logs. It is
 // meant for the start, when nothing runs yet.
 func (j *Journal) Unfinished(ctx context.Context) (records []Record, logs []*Log, err error) {
-	query := "SELECT " + recordColumns + " FROM turns WHERE finished IS NULL ORDER BY id"
+	// The second condition follows from the first, and there is an index for it.
+	query := "SELECT " + recordColumns + " FROM turns WHERE finished IS NULL AND acknowledged_at IS NULL ORDER BY id"
 	err = j.scan(ctx, query, func(r Record) bool {
 		records = append(records, r)
 		logs = append(logs, &Log{journal: j, row: r.Row, committed: r.LastSequence})

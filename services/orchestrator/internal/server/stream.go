@@ -14,10 +14,11 @@ import (
 // heartbeat is how often WatchWorker speaks when nothing changes.
 const heartbeat = 10 * time.Second
 
-// RunTurn starts a turn or attaches to it, and streams its events. What the
-// caller may have asked before is answered before the rest of the request is
-// looked at: a turn that runs goes on, whatever became of its directory or of the
-// worker's settings.
+// changesEvery is how often WatchWorker speaks at most: of what changes faster, with
+// many short turns, only how it ends up is of use.
+const changesEvery = 10 * time.Millisecond
+
+// RunTurn starts a turn or attaches to it, and streams its events.
 func (s *Server) RunTurn(r *orchestratorv1.RunTurnRequest, stream grpc.ServerStreamingServer[orchestratorv1.RunTurnResponse]) error {
 	ctx := stream.Context()
 	if err := checkIdentity(r); err != nil {
@@ -26,18 +27,9 @@ func (s *Server) RunTurn(r *orchestratorv1.RunTurnRequest, stream grpc.ServerStr
 	if err := s.checkJournal(r.GetExpectedJournalId()); err != nil {
 		return err
 	}
-	spec := identity(r)
-	attached, err := s.o.Manager.Known(ctx, spec)
+	attached, err := s.begin(ctx, r)
 	if err != nil {
-		return failure(err)
-	}
-	if !attached {
-		if spec, err = s.spec(r); err != nil {
-			return err
-		}
-		if attached, err = s.o.Manager.Start(ctx, spec); err != nil {
-			return failure(err)
-		}
+		return err
 	}
 	accepted := &orchestratorv1.RunTurnResponse{Payload: &orchestratorv1.RunTurnResponse_Accepted{Accepted: s.accepted(attached)}}
 	payload := &orchestratorv1.RunTurnResponse_Event{}
@@ -46,6 +38,28 @@ func (s *Server) RunTurn(r *orchestratorv1.RunTurnRequest, stream grpc.ServerStr
 		payload.Event = event
 		return response
 	})
+}
+
+// begin starts a turn or attaches to it. A turn that the caller has asked for before
+// goes on, whatever has become since of its directory, of the worker's settings or
+// of its slots: so what is refused is looked up, and only that, since most turns
+// are new.
+func (s *Server) begin(ctx context.Context, r *orchestratorv1.RunTurnRequest) (attached bool, err error) {
+	spec, refused := s.spec(r)
+	if refused == nil {
+		if attached, err = s.o.Manager.Start(ctx, spec); err == nil {
+			return attached, nil
+		}
+		refused = failure(err)
+	}
+	known, err := s.o.Manager.Known(ctx, identity(r))
+	switch {
+	case err != nil:
+		return false, failure(err)
+	case !known:
+		return false, refused
+	}
+	return true, nil
 }
 
 // WatchTurn attaches to a turn.
@@ -105,6 +119,8 @@ func (s *Server) WatchWorker(_ *orchestratorv1.WatchWorkerRequest, stream grpc.S
 func (s *Server) watchWorker(ctx context.Context, send func(*orchestratorv1.WatchWorkerResponse) error) error {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
+	pause := time.NewTimer(changesEvery)
+	defer pause.Stop()
 	for {
 		status := s.o.Manager.Status()
 		err := send(&orchestratorv1.WatchWorkerResponse{
@@ -118,7 +134,13 @@ func (s *Server) watchWorker(ctx context.Context, send func(*orchestratorv1.Watc
 		if err != nil || status.Draining && status.Used == 0 {
 			return err
 		}
+		pause.Reset(changesEvery)
 		ticker.Reset(heartbeat)
+		select {
+		case <-ctx.Done():
+			return failure(ctx.Err())
+		case <-pause.C:
+		}
 		select {
 		case <-ctx.Done():
 			return failure(ctx.Err())

@@ -133,11 +133,11 @@ func sameInput(record journal.Record, digest journal.Digest) error {
 	return nil
 }
 
-// Start starts a turn that is not Known and returns once it is journaled;
-// attached says that another call was faster. The turn goes on when ctx ends.
+// Start starts a turn and returns once it is journaled; attached says that it was
+// already. The turn goes on when ctx ends.
 //
-// Errors: ErrReused, ErrDraining, ErrSessionBusy, ErrFull: nothing was journaled;
-// so with *sqldb.Error.
+// Errors: ErrReused, ErrDraining, ErrSessionBusy, ErrFull: nothing was journaled
+// now, but the turn may be Known; so with *sqldb.Error.
 func (m *Manager) Start(ctx context.Context, spec Spec) (attached bool, err error) {
 	for {
 		t, mine, err := m.reserve(spec)

@@ -22,6 +22,10 @@ const (
 	killGrace  = 2 * time.Second
 )
 
+// sayGrace is how long Codex may be silent before the journal says that it runs. A
+// turn that speaks sooner saves a commit.
+const sayGrace = 50 * time.Millisecond
+
 // appendBytes is how much text goes into one append, so that a huge message does
 // not evade the journal's bound on what waits for a commit.
 const appendBytes = 512 << 10
@@ -62,6 +66,7 @@ type Turn struct {
 	sequence uint64 // of the last event that was handed to the journal
 	started  time.Time
 	thread   string
+	begun    journal.Update // that Codex runs, until it is written: with its first events, or after sayGrace
 	ending   ending
 
 	mu        sync.Mutex
@@ -134,7 +139,7 @@ func (t *Turn) execute() {
 		t.ending.cause = orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN
 		return
 	}
-	t.append(nil, journal.Update{State: orchestratorv1.TurnState_TURN_STATE_RUNNING, Started: t.started})
+	t.begun = journal.Update{State: orchestratorv1.TurnState_TURN_STATE_RUNNING, Started: t.started}
 	newWatch(t, run).follow()
 	exit := run.Wait()
 	t.ending.exit = &exit
@@ -152,8 +157,8 @@ func (t *Turn) spawn() (codex.Run, error) {
 // take stamps events, keeps track of them and hands them to the journal.
 func (t *Turn) take(events []*orchestratorv1.TurnEvent) {
 	for len(events) > 0 {
-		n, bytes := 0, 0
-		var update journal.Update
+		n, bytes, update := 0, 0, t.begun
+		t.begun = journal.Update{}
 		for n < len(events) && bytes < appendBytes {
 			event := events[n]
 			t.stamp(event)
@@ -168,6 +173,14 @@ func (t *Turn) take(events []*orchestratorv1.TurnEvent) {
 		}
 		t.append(events[:n:n], update)
 		events = events[n:]
+	}
+}
+
+// say journals that Codex runs, unless that is done.
+func (t *Turn) say() {
+	if t.begun != (journal.Update{}) {
+		t.append(nil, t.begun)
+		t.begun = journal.Update{}
 	}
 }
 

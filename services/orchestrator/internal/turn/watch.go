@@ -19,6 +19,7 @@ type watch struct {
 	idle    *time.Timer // no event while no item is in progress
 	leave   *time.Timer // Codex said that it is done, or closed its output
 	kill    *time.Timer // after SIGINT
+	silence *time.Timer // before Codex's first event
 
 	limit   time.Time // when overall fires
 	stopped bool      // Codex was told to stop
@@ -34,7 +35,7 @@ func newWatch(t *Turn, run codex.Run) *watch {
 	w := &watch{
 		turn: t, run: run, chunks: make(chan chunk), gone: run.Done(), limit: end,
 		overall: time.NewTimer(time.Until(end)), idle: time.NewTimer(t.manager.idle),
-		leave: time.NewTimer(time.Hour), kill: time.NewTimer(time.Hour),
+		leave: time.NewTimer(time.Hour), kill: time.NewTimer(time.Hour), silence: time.NewTimer(sayGrace),
 	}
 	w.leave.Stop()
 	w.kill.Stop()
@@ -69,9 +70,11 @@ func (w *watch) follow() {
 			w.stop(orchestratorv1.FinishCause_FINISH_CAUSE_UNSPECIFIED)
 		case <-w.kill.C:
 			w.run.Kill()
+		case <-w.silence.C:
+			w.turn.say()
 		}
 	}
-	for _, timer := range []*time.Timer{w.overall, w.idle, w.leave, w.kill} {
+	for _, timer := range []*time.Timer{w.overall, w.idle, w.leave, w.kill, w.silence} {
 		timer.Stop()
 	}
 }

@@ -19,7 +19,6 @@ CREATE TABLE turns (
   acknowledged_at INTEGER,
   dropped_at INTEGER       -- when the events were dropped
 );
-CREATE INDEX turns_unfinished ON turns (id) WHERE finished IS NULL;
 CREATE INDEX turns_unacknowledged ON turns (id) WHERE acknowledged_at IS NULL;
 CREATE INDEX turns_droppable ON turns (id) WHERE acknowledged_at IS NOT NULL AND dropped_at IS NULL;
 CREATE INDEX turns_dropped ON turns (dropped_at) WHERE dropped_at IS NOT NULL;
@@ -27,10 +26,7 @@ CREATE INDEX turns_dropped ON turns (dropped_at) WHERE dropped_at IS NOT NULL;
 -- Not WITHOUT ROWID: a search in such a table reads the whole blob of every row
 -- it compares.
 CREATE TABLE segments (
-  id INTEGER PRIMARY KEY,
-  turn INTEGER NOT NULL REFERENCES turns (id),
-  first_sequence INTEGER NOT NULL,
+  place INTEGER PRIMARY KEY, -- turn << 32 | sequence of the first event: no index, one page less to every commit
   count INTEGER NOT NULL,
-  events BLOB NOT NULL,    -- length-delimited TurnEvents
-  UNIQUE (turn, first_sequence)
+  events BLOB NOT NULL     -- length-delimited TurnEvents
 );
