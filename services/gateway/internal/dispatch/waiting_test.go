@@ -160,10 +160,13 @@ func TestAMethodThatIsUnknownOnlyNowLeavesATurnInDoubt(t *testing.T) {
 	f := newWorker(t, "a")
 	asked := 0
 	f.refuse = func(*orchestratorv1.RunTurnRequest) (error, bool) {
-		if asked++; asked == 1 {
-			return lost(), true
+		switch asked++; asked {
+		case 1:
+			return lost(), false
+		case 2:
+			return status.Error(codes.Unimplemented, "unknown method RunTurn"), false
 		}
-		return status.Error(codes.Unimplemented, "unknown method RunTurn"), false
+		return nil, false
 	}
 	w := newWorld(t, f).run()
 	equal(t, "outcome", w.settled(w.prompt("one")).Outcome, "succeeded")
