@@ -121,7 +121,7 @@ func TestChaos(t *testing.T) {
 		Chats: 50, Rate: 6, Waiting: 300,
 		Gateways:     []Lives{GatewayLives(seed, 0, freeze)},
 		Workers:      []Lives{WorkerLives(seed, 0), WorkerLives(seed, 1)},
-		Misbehaviour: telegramsim.Misbehaviour{Seed: seed, PerMille: 60, Conflicts: 4, Replays: 30},
+		Misbehaviour: telegramsim.Misbehaviour{Seed: seed, PerMille: 100, Conflicts: 4, Replays: 30},
 		RestartIDs:   min(length/3, time.Minute), Store: os.Getenv("CHAOS_STORE"),
 		Progress: func(line string) { fmt.Println(line) },
 	})

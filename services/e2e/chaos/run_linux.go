@@ -260,11 +260,8 @@ func (r *run) evidence() (Evidence, error) {
 	return e, err
 }
 
-// report judges a run that has come to its end, and keeps the evidence.
-func (r *run) report(e Evidence) (Report, error) {
-	if err := r.keep(e); err != nil {
-		return Report{}, err
-	}
+// report judges a run that has come to its end.
+func (r *run) report(e Evidence) Report {
 	report := Report{Seed: r.Seed, Verdict: Judge(e), Done: map[string]int{}, Errors: r.tally.errors}
 	maps.Copy(report.Done, r.tally.counts)
 	for name, count := range r.sim.Misbehaved() {
@@ -275,7 +272,7 @@ func (r *run) report(e Evidence) (Report, error) {
 			report.Unproved = append(report.Unproved, string(p))
 		}
 	}
-	return report, nil
+	return report
 }
 
 // keep writes the evidence down, for who wants to know more than a verdict.

@@ -48,10 +48,12 @@ func (r *run) settle(ctx context.Context) (report Report, err error) {
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+	began := time.Now()
 	e, err := r.calm(ctx, conn)
 	if err != nil {
 		return Report{}, err
 	}
+	calm := time.Since(began)
 	if e.InDoubt, err = r.inDoubt(ctx, conn, e); err != nil {
 		return Report{}, err
 	}
@@ -65,7 +67,12 @@ func (r *run) settle(ctx context.Context) (report Report, err error) {
 	for i := range r.Workers {
 		e.Orphans = append(e.Orphans, remaining(ctx, r.workerDir(i))...)
 	}
-	return r.report(e)
+	if err := r.keep(e); err != nil {
+		return Report{}, err
+	}
+	report = r.report(e)
+	report.Calm = calm
+	return report, nil
 }
 
 // calm waits until nothing is left to be done, or nothing changes for long.
@@ -139,7 +146,7 @@ func (r *run) traced(ctx context.Context, client gatewayv1.GatewayServiceClient,
 		mine, sends := false, 0
 		for _, o := range trace.GetOutbox() {
 			mine = mine || heard[o.GetMessageId()]
-			if o.GetInDoubt() {
+			if o.GetInDoubt() && (o.GetKind() == "answer" || o.GetKind() == "reply") {
 				sends += int(o.GetAttempts()) - 1
 			}
 		}

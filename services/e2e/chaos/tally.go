@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // tally counts what was done to the programs, by names that sort as they are to
@@ -38,6 +39,7 @@ type Report struct {
 	Done     map[string]int // to the programs, and by the simulated Telegram
 	Errors   []string       // programs that left by themselves
 	Unproved []string       // points at which nobody died
+	Calm     time.Duration  // from the last fault until all was settled
 }
 
 // OK says whether every promise was kept.
@@ -47,7 +49,7 @@ func (r Report) OK() bool { return r.Verdict.OK() && len(r.Errors) == 0 }
 func (r Report) String() string {
 	var b strings.Builder
 	v := r.Verdict
-	fmt.Fprintf(&b, "chaos, seed %d\n\n", r.Seed)
+	fmt.Fprintf(&b, "chaos, seed %d; settled %.1f s after the last fault\n\n", r.Seed, r.Calm.Seconds())
 	for _, name := range slices.Sorted(maps.Keys(r.Done)) {
 		fmt.Fprintf(&b, "  %-44s %6d\n", name, r.Done[name])
 	}
