@@ -17,6 +17,23 @@ func (s *Sender) Forget(chatID int64) {
 	})
 }
 
+// Known is of how many chats anything is known.
+func (s *Sender) Known() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.Budget.known()
+	for id := range s.blocked {
+		known[id] = true
+	}
+	for id := range s.migrated {
+		known[id] = true
+	}
+	for t := range s.noTopic {
+		known[t.chat] = true
+	}
+	return len(known)
+}
+
 // forget does it; the caller holds mu.
 func (s *Sender) forget(chatID int64) {
 	delete(s.forgotten, chatID)
@@ -36,4 +53,15 @@ func (b *Budget) Forget(chatID int64) {
 	if a := b.chats[chatID]; a != nil && a.idle(time.Now()) {
 		delete(b.chats, chatID)
 	}
+}
+
+// known are the chats that were called.
+func (b *Budget) known() map[int64]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := make(map[int64]bool, len(b.chats))
+	for id := range b.chats {
+		known[id] = true
+	}
+	return known
 }

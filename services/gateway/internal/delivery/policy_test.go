@@ -91,19 +91,11 @@ func TestAForgottenChatLeavesNothingBehind(t *testing.T) {
 	w.run()
 	w.delivered(w.post(5, 77, text("no topic")))
 	w.delivered(w.post(6, 0, text("moved")))
-	kept := func() int {
-		w.sender.mu.Lock()
-		defer w.sender.mu.Unlock()
-		w.sender.Budget.mu.Lock()
-		defer w.sender.Budget.mu.Unlock()
-		return len(w.sender.noTopic) + len(w.sender.migrated) + len(w.sender.blocked) + len(w.sender.Budget.chats) +
-			len(w.sender.chats) + len(w.sender.forgotten)
-	}
-	if kept() == 0 {
-		t.Fatal("nothing is known of the chats")
+	if w.sender.Known() != 2 {
+		t.Fatalf("%d chats are known", w.sender.Known())
 	}
 	// The budget keeps a chat for the seconds that it counts.
-	w.eventually("forgotten", func() bool { w.sender.Forget(5); w.sender.Forget(6); return kept() == 0 })
+	w.eventually("forgotten", func() bool { w.sender.Forget(5); w.sender.Forget(6); return w.sender.Known() == 0 })
 
 	// One that still gets messages is forgotten after the last of them.
 	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", ChatID: -7, DelayMS: 50})

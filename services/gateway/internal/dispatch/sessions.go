@@ -64,6 +64,14 @@ func (s *residents) evict(now time.Time) (chats []int64) {
 	return chats
 }
 
+// Held is how many lanes have work, and how many sessions without work are
+// remembered.
+func (m *Manager) Held() (lanes, idle int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.lanes), m.idle.order.Len()
+}
+
 // rest notes that a session has no work.
 func (m *Manager) rest(session string, chat int64) {
 	m.mu.Lock()

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -181,7 +180,7 @@ func TestSessionsWithoutWorkAreEvicted(t *testing.T) {
 	first := w.settled(w.prompt("one"))
 	w.settled(w.send(2, store.KindPrompt, "two"))
 	equal(t, "evicted", <-evicted, int64(chat))
-	w.eventually("the lanes are gone", func() bool { lanes, idle := w.held(); return lanes == 0 && idle == 1 })
+	w.eventually("the lanes are gone", func() bool { lanes, idle := w.manager.Held(); return lanes == 0 && idle == 1 })
 	again := w.settled(w.prompt("three"))
 	equal(t, "evicted", <-evicted, int64(2))
 	equal(t, "thread", f.request(again.ID).GetThreadId(), first.ThreadID)
@@ -198,7 +197,7 @@ func TestASessionIsEvictedSomeTimeAfterItsLastTurn(t *testing.T) {
 	w.settled(w.prompt("one"))
 	equal(t, "evicted", <-evicted, int64(chat))
 	w.quiet()
-	if lanes, idle := w.held(); lanes != 0 || idle != 0 {
+	if lanes, idle := w.manager.Held(); lanes != 0 || idle != 0 {
 		t.Errorf("%d lanes and %d sessions are held", lanes, idle)
 	}
 	w.settled(w.send(chat, store.KindStatus, "")) // a command is remembered for as long
@@ -212,16 +211,6 @@ func (w *world) quiet() {
 	if err := w.manager.Quiet(ctx); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-// held is how many lanes and how many idle sessions are in memory.
-func (w *world) held() (lanes, idle int) {
-	w.manager.mu.Lock()
-	defer w.manager.mu.Unlock()
-	if len(w.manager.idle.known) != w.manager.idle.order.Len() {
-		w.t.Error(errors.New("the sessions are miscounted"))
-	}
-	return len(w.manager.lanes), len(w.manager.idle.known)
 }
 
 func TestResidents(t *testing.T) {
