@@ -44,7 +44,7 @@ const (
 	lastRetry  = 30 * time.Second
 )
 
-// gateway holds the parts of one Run.
+// gateway is one Run.
 type gateway struct {
 	Config
 	log     *zap.Logger
@@ -53,8 +53,17 @@ type gateway struct {
 	tracker *cycle.Tracker
 	metrics *metricSet
 
-	bot      *botapi.Client
-	db       *store.DB
+	bot *botapi.Client
+	db  *store.DB
+
+	// Those who ask from outside are answered before the parts are there.
+	parts  atomic.Pointer[parts]
+	stands atomic.Pointer[string] // why they are not there yet
+	asked  atomic.Bool            // for a poll, before there was a poller
+}
+
+// parts do the work, once the bot is known.
+type parts struct {
 	store    *store.Store
 	workers  *workers.Directory // nil in echo mode
 	poller   *poller.Poller
@@ -73,15 +82,8 @@ func Run(ctx context.Context, config Config) (err error) {
 	for _, warning := range config.Warnings {
 		g.log.Warn(warning)
 	}
-	if err := g.open(ctx); err != nil {
-		g.tracker.Flush()
-		return errors.Join(g.unopened(ctx, err), g.close())
-	}
 	defer func() { err = errors.Join(err, g.close()) }()
-	if config.Once {
-		return g.once(ctx)
-	}
-	return g.serve(ctx)
+	return g.run(ctx)
 }
 
 func newGateway(config Config) *gateway {
@@ -92,6 +94,7 @@ func newGateway(config Config) *gateway {
 		config.Stdout = io.Discard
 	}
 	g := &gateway{Config: config, log: config.Log, cycles: operator.NewCycles(), metrics: newMetricSet()}
+	g.waitFor("the gateway has only just begun")
 	options := cycle.Options{Gauges: g.gauges, Progress: g.cycles.Progress, OnSuccess: config.AckPolicy == AckOnSuccess}
 	if config.HeartbeatURL != "" {
 		options.Heartbeat = heartbeat.New(heartbeat.Options{URL: config.HeartbeatURL, Log: g.log.Named("heartbeat")}).Post
@@ -117,17 +120,18 @@ func (g *gateway) report(r *telemetryv1.CycleReport) {
 
 // gauges are what a report says of now.
 func (g *gateway) gauges() (queueDepth, workerRestarts int) {
-	if g.store != nil {
-		stats, err := g.store.Stats(context.Background())
-		if err != nil {
-			g.log.Warn("queue could not be counted", zap.Error(err))
-		}
-		queueDepth = stats.Queued + stats.Running
+	p := g.parts.Load()
+	if p == nil {
+		return 0, 0
 	}
-	if g.workers != nil {
-		workerRestarts = g.workers.Restarts()
+	stats, err := p.store.Stats(context.Background())
+	if err != nil {
+		g.log.Warn("queue could not be counted", zap.Error(err))
 	}
-	return queueDepth, workerRestarts
+	if p.workers != nil {
+		workerRestarts = p.workers.Restarts()
+	}
+	return stats.Queued + stats.Running, workerRestarts
 }
 
 // open opens what has to be open before the first poll.
@@ -136,21 +140,24 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	g.waitFor("the store is being opened")
 	if g.db, err = store.Open(ctx, g.Store, g.log.Named("store")); err != nil {
 		return err
 	}
 	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried}); err != nil {
 		return err
 	}
+	g.waitFor("Telegram has not said yet who the bot is")
 	me, err := g.meet(ctx)
 	if err != nil {
 		return err
 	}
 	g.log.Info("serving", zap.Int64("bot_id", me.ID), zap.String("bot", me.Username), zap.String("mode", g.OrchestratorMode))
-	if g.store, err = g.db.Acquire(ctx, store.Bot{ID: me.ID, Username: me.Username, Fingerprint: store.Fingerprint(g.Token())}, floor); err != nil {
+	held, err := g.db.Acquire(ctx, store.Bot{ID: me.ID, Username: me.Username, Fingerprint: store.Fingerprint(g.Token())}, floor)
+	if err != nil {
 		return err
 	}
-	return g.assemble(me)
+	return g.assemble(held)
 }
 
 func (g *gateway) retried(operation string) {
@@ -174,6 +181,7 @@ func (g *gateway) meet(ctx context.Context) (botapi.User, error) {
 		if errors.As(err, &refused) && refused.Kind == botapi.KindAPI && (refused.Code == http.StatusUnauthorized || refused.Code == http.StatusNotFound) {
 			err = &TokenError{Code: refused.Code}
 		}
+		g.waitFor("Telegram does not say who the bot is: " + err.Error())
 		if g.Once {
 			return me, fmt.Errorf("%w: %w", ErrCycleFailed, err)
 		}
@@ -186,27 +194,31 @@ func (g *gateway) meet(ctx context.Context) (botapi.User, error) {
 	}
 }
 
-// assemble builds the parts that need the bot.
-func (g *gateway) assemble(me botapi.User) (err error) {
+// assemble builds the parts for the bot that holds the store.
+func (g *gateway) assemble(held *store.Store) (err error) {
+	p := &parts{store: held}
 	if g.OrchestratorMode == ModeCodex {
 		targets := g.OrchestratorAddrs
 		if targets == nil {
 			targets = []string{DefaultOrchestratorAddr}
 		}
-		if g.workers, err = workers.New(workers.Config{Targets: targets, Dialer: g.Dialer, Log: g.log.Named("workers")}); err != nil {
+		if p.workers, err = workers.New(workers.Config{Targets: targets, Dialer: g.Dialer, Log: g.log.Named("workers")}); err != nil {
 			return err
 		}
 	}
-	g.sender = delivery.NewSender(delivery.Config{Store: g.store, Bot: g.bot, Reports: g.tracker, Budget: delivery.NewBudget(g.SendRate),
+	p.sender = delivery.NewSender(delivery.Config{Store: held, Bot: g.bot, Reports: g.tracker, Budget: delivery.NewBudget(g.SendRate),
 		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Log: g.log.Named("delivery")})
-	g.dispatch = dispatch.New(dispatch.Config{Store: g.store, Workers: g.workers, Reports: g.tracker, Posted: g.sender.Wake,
-		Typing: g.sender.Typing, Pressed: g.sender.Pressed, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
-		Once: g.Once, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: g.sender.Forget, Log: g.log.Named("dispatch"),
+	p.dispatch = dispatch.New(dispatch.Config{Store: held, Workers: p.workers, Reports: g.tracker, Posted: p.sender.Wake,
+		Typing: p.sender.Typing, Pressed: p.sender.Pressed, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
+		Once: g.Once, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Log: g.log.Named("dispatch"),
 		Turn: dispatch.Turn{Timeout: g.TurnTimeout, WorkingDir: g.WorkingDir, Sandbox: g.SandboxMode, Model: g.Model}})
 	config := g.pollerConfig()
-	config.Bot, config.Store, config.Wake = g.bot, g.store, g.dispatch.Wake
-	config.Gate = admission.NewGate(admission.Policy{Allowed: g.AllowedChatIDs, Open: g.OrchestratorMode == ModeDefault, Username: me.Username})
-	g.poller = poller.New(config)
+	config.Bot, config.Store, config.Wake = g.bot, held, p.dispatch.Wake
+	config.Gate = admission.NewGate(admission.Policy{Allowed: g.AllowedChatIDs, Open: g.OrchestratorMode == ModeDefault,
+		Username: held.Bot().Username})
+	p.poller = poller.New(config)
+	g.parts.Store(p)
+	g.passOn()
 	return nil
 }
 
@@ -221,13 +233,12 @@ func (g *gateway) unopened(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	g.tracker.Flush()
+	g.tracker.Flush() // a report that is under way may say that it failed
 	if !g.Once || errors.Is(err, ErrCycleFailed) {
 		return err
 	}
 	if !g.failed.Load() {
 		g.tracker.Begin(time.Now()).Failed(cycle.ProcessOnceFailed, err)
-		g.tracker.Flush()
 	}
 	return fmt.Errorf("%w: %w", ErrCycleFailed, err)
 }
@@ -235,8 +246,8 @@ func (g *gateway) unopened(ctx context.Context, err error) error {
 func (g *gateway) close() error {
 	g.tracker.Flush()
 	var errs []error
-	if g.workers != nil {
-		errs = append(errs, g.workers.Close())
+	if p := g.parts.Load(); p != nil && p.workers != nil {
+		errs = append(errs, p.workers.Close())
 	}
 	if g.bot != nil {
 		g.bot.CloseIdleConnections()

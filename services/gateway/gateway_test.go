@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -229,6 +228,12 @@ func start(t *testing.T, c Config, out *lines) *running {
 	return r
 }
 
+// serves waits until the gateway knows its bot.
+func (r *running) serves(t *testing.T) {
+	t.Helper()
+	eventually(t, "the bot is known", func() bool { return r.status(t).GetBotId() != 0 })
+}
+
 func (r *running) status(t *testing.T) *gatewayv1.GetStatusResponse {
 	t.Helper()
 	s, err := r.client.GetStatus(t.Context(), &gatewayv1.GetStatusRequest{})
@@ -241,6 +246,7 @@ func (r *running) status(t *testing.T) *gatewayv1.GetStatusResponse {
 func TestOperatorRunsAndWatchesCycles(t *testing.T) {
 	sim, out := simulate(t), &lines{}
 	r := start(t, echo(t, sim.URL, out), out)
+	r.serves(t)
 	if s := r.status(t); s.GetBotId() != 1000000 || s.GetBotUsername() != "telecodex_bot" || s.GetOrchestratorMode() != "default" {
 		t.Errorf("status = %v", s)
 	}
@@ -292,6 +298,7 @@ func TestOperatorRunsAndWatchesCycles(t *testing.T) {
 func TestOperatorRefusesWhatMakesNoSense(t *testing.T) {
 	sim, out := simulate(t), &lines{}
 	r := start(t, echo(t, sim.URL, out), out)
+	r.serves(t)
 	for name, tt := range map[string]struct {
 		call func(context.Context) error
 		code codes.Code
@@ -328,39 +335,13 @@ func TestOperatorRefusesWhatMakesNoSense(t *testing.T) {
 func TestASecondGatewayOnTheSameStoreIsRefused(t *testing.T) {
 	sim, out := simulate(t), &lines{}
 	r := start(t, echo(t, sim.URL, out), out)
-	r.status(t) // it serves
+	r.serves(t)
 	second := r.config
 	second.Listener, second.Stdout = nil, &lines{}
 	var held *store.HeldError
 	if err := Run(t.Context(), second); !errors.As(err, &held) {
 		t.Errorf("Run = %v", err)
 	}
-}
-
-func TestReadinessIsTheAgeOfTheLastPoll(t *testing.T) {
-	sim, out := simulate(t), &lines{}
-	sim.Fail(telegramsim.Fault{Method: "getUpdates", Count: -1, Status: 502})
-	c := echo(t, sim.URL, out)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.MetricsAddr = free.Addr().String()
-	free.Close()
-	start(t, c, out)
-	ready := func() int {
-		answer, err := http.Get("http://" + c.MetricsAddr + "/readyz")
-		if err != nil {
-			return 0
-		}
-		answer.Body.Close()
-		return answer.StatusCode
-	}
-	defer http.DefaultClient.CloseIdleConnections()
-	eventually(t, "served", func() bool { return ready() == http.StatusServiceUnavailable })
-	sim.ClearFaults()
-	sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "ends the long poll"})
-	eventually(t, "ready", func() bool { return ready() == http.StatusOK })
 }
 
 func eventually(t *testing.T, what string, cond func() bool) {

@@ -66,25 +66,29 @@ func (c collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(out chan<- prometheus.Metric) {
+	p := c.parts.Load()
+	if p == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if stats, err := c.store.Stats(ctx); err == nil {
+	if stats, err := p.store.Stats(ctx); err == nil {
 		waiting := prometheus.NewDesc("telecodex_gateway_waiting", "What is stored and not settled.", []string{"what"}, nil)
 		gauge(out, waiting, stats.Queued, "queued")
 		gauge(out, waiting, stats.Running, "running")
 		gauge(out, waiting, stats.Interrupted, "interrupted")
 		gauge(out, waiting, stats.Outbox, "outbox")
 	}
-	if last := c.poller.LastSuccess(); !last.IsZero() {
+	if last := p.poller.LastSuccess(); !last.IsZero() {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc("telecodex_gateway_last_poll_timestamp_seconds",
 			"When getUpdates last succeeded.", nil, nil), prometheus.GaugeValue, float64(last.UnixMilli())/1000)
 	}
-	if c.workers == nil {
+	if p.workers == nil {
 		return
 	}
 	slots := prometheus.NewDesc("telecodex_gateway_worker_slots", "Slots of each worker that can be reached.", []string{"address", "what"}, nil)
 	reachable := prometheus.NewDesc("telecodex_gateway_worker_reachable", "Whether a worker can be reached.", []string{"address"}, nil)
-	for _, w := range c.workers.Workers() {
+	for _, w := range p.workers.Workers() {
 		up := 0
 		if w.Reachable {
 			up = 1
@@ -94,7 +98,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge(out, reachable, up, w.Address)
 	}
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("telecodex_gateway_worker_restarts_total",
-		"Workers seen to come back with a new process.", nil, nil), prometheus.CounterValue, float64(c.workers.Restarts()))
+		"Workers seen to come back with a new process.", nil, nil), prometheus.CounterValue, float64(p.workers.Restarts()))
 }
 
 func gauge(out chan<- prometheus.Metric, desc *prometheus.Desc, n int, labels ...string) {

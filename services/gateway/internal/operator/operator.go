@@ -28,13 +28,20 @@ const (
 
 // Config is what the service shows.
 type Config struct {
+	Mode   string // "codex" or "default"
+	Cycles *Cycles
+	// PollNow asks the poller for a poll at once, or as soon as there is one.
+	PollNow func()
+	// Work is what the gateway works with; nil until Telegram has said who the bot
+	// is.
+	Work func() *Work
+}
+
+// Work is what there is once the bot is known.
+type Work struct {
 	Store   *store.Store
 	Workers *workers.Directory // nil: none are dialed
-	Mode    string             // "codex" or "default"
-	Cycles  *Cycles
-	// PollNow asks the poller for a poll at once; LastPoll is when one last
-	// succeeded, zero: never.
-	PollNow  func()
+	// LastPoll is when a poll last succeeded; zero: never.
 	LastPoll func() time.Time
 	// Resolve decides about an interrupted turn.
 	Resolve func(ctx context.Context, turnID, choice string) (store.Resolved, error)
@@ -49,20 +56,31 @@ type Service struct {
 // New returns the service.
 func New(config Config) *Service { return &Service{config: config} }
 
-// GetStatus says how the gateway is.
+// work is what there is to work with, or why there is nothing yet.
+func (s *Service) work() (*Work, error) {
+	if w := s.config.Work(); w != nil {
+		return w, nil
+	}
+	return nil, &rpc.Failure{Code: codes.Unavailable, Message: "the gateway does not know its bot yet: Telegram has not answered"}
+}
+
+// GetStatus says how the gateway is, also before it knows its bot.
 func (s *Service) GetStatus(ctx context.Context, _ *gatewayv1.GetStatusRequest) (*gatewayv1.GetStatusResponse, error) {
-	stats, err := s.config.Store.Stats(ctx)
+	r := &gatewayv1.GetStatusResponse{OrchestratorMode: s.config.Mode}
+	work := s.config.Work()
+	if work == nil {
+		return r, nil
+	}
+	stats, err := work.Store.Stats(ctx)
 	if err != nil {
 		return nil, failure(err)
 	}
-	bot := s.config.Store.Bot()
-	r := &gatewayv1.GetStatusResponse{
-		BotId: bot.ID, BotUsername: bot.Username, OrchestratorMode: s.config.Mode, Cursor: stats.Cursor.NextOffset,
-		LastPollAt: timestamp(s.config.LastPoll()), QueuedCount: int32(stats.Queued), RunningCount: int32(stats.Running),
-		InterruptedCount: int32(stats.Interrupted), OutboxCount: int32(stats.Outbox),
-	}
-	if s.config.Workers != nil {
-		for _, w := range s.config.Workers.Workers() {
+	bot := work.Store.Bot()
+	r.BotId, r.BotUsername, r.Cursor, r.LastPollAt = bot.ID, bot.Username, stats.Cursor.NextOffset, timestamp(work.LastPoll())
+	r.QueuedCount, r.RunningCount = int32(stats.Queued), int32(stats.Running)
+	r.InterruptedCount, r.OutboxCount = int32(stats.Interrupted), int32(stats.Outbox)
+	if work.Workers != nil {
+		for _, w := range work.Workers.Workers() {
 			r.Workers = append(r.Workers, &gatewayv1.WorkerStatus{Address: w.Address, WorkerId: w.ID, JournalId: w.JournalID,
 				Reachable: w.Reachable, SlotsTotal: int32(w.SlotsTotal), SlotsUsed: int32(w.SlotsUsed), Draining: w.Draining})
 		}
@@ -84,8 +102,12 @@ func (s *Service) ListSessions(ctx context.Context, in *gatewayv1.ListSessionsRe
 		size = defaultPage
 	}
 	size = min(size, maxPage)
+	work, err := s.work()
+	if err != nil {
+		return nil, err
+	}
 	// One more than asked for shows whether there is another page.
-	sessions, err := s.config.Store.ListSessions(ctx, size+1, string(after))
+	sessions, err := work.Store.ListSessions(ctx, size+1, string(after))
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -106,7 +128,11 @@ func (s *Service) GetUpdateTrace(ctx context.Context, in *gatewayv1.GetUpdateTra
 	if in.GetGeneration() < 0 {
 		return nil, invalid("generation", "generation must not be negative")
 	}
-	trace, err := s.config.Store.Trace(ctx, in.GetUpdateId(), in.GetGeneration())
+	work, err := s.work()
+	if err != nil {
+		return nil, err
+	}
+	trace, err := work.Store.Trace(ctx, in.GetUpdateId(), in.GetGeneration())
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -133,7 +159,11 @@ func (s *Service) ResolveTurn(ctx context.Context, in *gatewayv1.ResolveTurnRequ
 	case in.GetTurnId() == "":
 		return nil, invalid("turn_id", "turn_id must not be empty")
 	}
-	resolved, err := s.config.Resolve(ctx, in.GetTurnId(), choice)
+	work, err := s.work()
+	if err != nil {
+		return nil, err
+	}
+	resolved, err := work.Resolve(ctx, in.GetTurnId(), choice)
 	if err != nil {
 		return nil, failure(err)
 	}

@@ -47,6 +47,9 @@ func serve(t *testing.T, config Config) gatewayv1.GatewayServiceClient {
 	return gatewayv1.NewGatewayServiceClient(conn)
 }
 
+// working is the config of a gateway that knows its bot.
+func working(w Work) Config { return Config{Work: func() *Work { return &w }} }
+
 func openStore(t *testing.T) *store.Store {
 	t.Helper()
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "gateway.db"), zap.NewNop())
@@ -79,7 +82,7 @@ func TestSessionsComeInPages(t *testing.T) {
 	if _, err := s.Ingest(t.Context(), updates, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	client := serve(t, Config{Store: s})
+	client := serve(t, working(Work{Store: s}))
 	for _, tt := range []struct {
 		size  int32
 		pages int
@@ -106,7 +109,7 @@ func TestSessionsComeInPages(t *testing.T) {
 
 func TestDecisionsAreTranslated(t *testing.T) {
 	var asked string
-	client := serve(t, Config{Resolve: func(_ context.Context, turnID, choice string) (store.Resolved, error) {
+	client := serve(t, working(Work{Resolve: func(_ context.Context, turnID, choice string) (store.Resolved, error) {
 		asked = choice
 		switch turnID {
 		case "running":
@@ -115,7 +118,7 @@ func TestDecisionsAreTranslated(t *testing.T) {
 			return store.Resolved{}, errors.New("disk full")
 		}
 		return store.Resolved{Choice: store.Again, Applied: false, Next: &store.Turn{ID: "next"}}, nil
-	}})
+	}}))
 	for resolution, choice := range choices() {
 		r, err := client.ResolveTurn(t.Context(), &gatewayv1.ResolveTurnRequest{TurnId: "x", Resolution: resolution})
 		if err != nil || asked != choice || r.GetResolution() != gatewayv1.Resolution_RESOLUTION_RUN_AGAIN || r.GetApplied() || r.GetNextTurnId() != "next" {

@@ -136,9 +136,11 @@ func (p *Poller) pause(ctx context.Context, wait time.Duration) (asked bool) {
 // cycle polls once. wait is how long to wait before the next poll; asked says
 // that PollNow has cut this one short.
 func (p *Poller) cycle(ctx context.Context, short bool) (asked bool, wait time.Duration, err error) {
-	started := time.Now()
+	started, first := time.Now(), p.LastSuccess().IsZero()
 	c := p.Tracker.Begin(started)
-	updates, asked, err := p.fetch(ctx, short)
+	// That Telegram can be reached is known only when a poll has succeeded: the
+	// first one does not wait for updates.
+	updates, asked, err := p.fetch(ctx, short || first)
 	took := time.Since(started)
 	switch {
 	case asked || ctx.Err() != nil:
@@ -157,6 +159,9 @@ func (p *Poller) cycle(ctx context.Context, short bool) (asked bool, wait time.D
 			return false, p.Interval, nil
 		}
 		c.Empty(took)
+		if first {
+			return false, 0, nil
+		}
 		// A server that does not wait must not be asked all the time.
 		return false, p.Interval - took, nil
 	}
