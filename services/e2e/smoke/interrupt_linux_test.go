@@ -1,12 +1,14 @@
 package smoke
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -24,6 +26,14 @@ func (b *bench) running() (count int) {
 		}
 	}
 	return count
+}
+
+// asks waits until the program has asked for a number of messages.
+func (b *bench) asks(p *harness.Process, times int) {
+	b.t.Helper()
+	b.eventually(p, fmt.Sprintf("it asks for message %d", times), func() bool {
+		return strings.Count(p.Stdout(), "send this message to the bot") >= times
+	})
 }
 
 func TestCtrlC(t *testing.T) {

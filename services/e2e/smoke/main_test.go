@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -120,14 +119,6 @@ func (b *bench) live(args ...string) *harness.Process {
 		"CHANNEL_TOKEN_FILE=token.txt", "CHANNEL_TELEGRAM_API_URL="+b.sim.URL, fmt.Sprintf("CHANNEL_ALLOWED_CHAT_IDS=%d", chat),
 		"CODEX_HOME="+filepath.Join(b.dir, "codex_home"), "ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1",
 		"PATH="+b.dir+string(os.PathListSeparator)+os.Getenv("PATH"))
-}
-
-// asks waits until the program has asked for a number of messages.
-func (b *bench) asks(p *harness.Process, times int) {
-	b.t.Helper()
-	b.eventually(p, fmt.Sprintf("it asks for message %d", times), func() bool {
-		return strings.Count(p.Stdout(), "send this message to the bot") >= times
-	})
 }
 
 func (b *bench) eventually(p *harness.Process, what string, met func() bool) {

@@ -149,6 +149,22 @@ func TestSabotagedInjectionIsNoGo(t *testing.T) {
 	}
 }
 
+// All passed, but there is nothing to show for it.
+func TestWithoutEvidenceItIsNotGo(t *testing.T) {
+	r := newTrial(t)
+	r.SabotageWith(func(cycle string, _ map[string]string) {
+		if cycle == "S4-allowlist-drop" {
+			if err := os.RemoveAll(r.Out); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if status := r.run(t); status != smoke.ExitConditional {
+		t.Errorf("status %d", status)
+	}
+	r.shows(t, "PASS      S4", "CONDITIONAL: without redacted evidence: S4; ")
+}
+
 // A program that is no telecodex crashes, or says nothing that can be judged.
 func TestAnotherProgramIsNoGo(t *testing.T) {
 	if runtime.GOOS == "windows" {

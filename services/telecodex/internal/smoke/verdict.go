@@ -20,7 +20,11 @@ func (r *run) preflight() {
 		mode = "live"
 	}
 	r.console.linef("smoke protocol %s, %s", filepath.Base(r.kept.Path()), mode)
-	for _, line := range append(preflight(newEnvironment(r.Environ)), r.stage.describe()...) {
+	env := newEnvironment(r.Environ)
+	if r.Live && env["CANARY_CHAT_ID"] == "" { // it is the one that is allowed
+		env["CANARY_CHAT_ID"] = env["CHANNEL_ALLOWED_CHAT_IDS"]
+	}
+	for _, line := range append(preflight(env), r.stage.describe()...) {
 		r.console.linef("  %s", line)
 	}
 	r.console.linef("  %s", r.Version)
@@ -53,6 +57,7 @@ type verdict struct {
 	Begin     time.Time         `json:"start_utc"`
 	End       time.Time         `json:"end_utc"`
 	Decision  protocol.Decision `json:"decision"`
+	Reason    string            `json:"reason"`
 	Scenarios []scenario        `json:"scenarios"`
 	Criteria  []criterion       `json:"no_go_criteria"`
 	Rollback  []string          `json:"rollback"`
@@ -128,11 +133,15 @@ func (a *attempt) cycleOf() cycle {
 // conclude judges, keeps the document and says what came of it all.
 func (r *run) conclude() (status int, err error) {
 	v := r.judge()
+	v.Reason = v.reason()
 	if err := r.kept.KeepDocument("evidence.md", r.document(v)); err != nil {
-		return 0, fmt.Errorf("evidence cannot be kept: %w", err)
+		if v.Decision == protocol.Go {
+			v.Decision = protocol.Conditional
+		}
+		v.Reason += "; the evidence table cannot be kept: " + err.Error()
 	}
 	r.console.linef("")
-	r.console.linef("%s: %s", v.Decision, v.reason())
+	r.console.linef("%s: %s", v.Decision, v.Reason)
 	for _, c := range v.Criteria {
 		r.console.linef("  criterion %d: %s", c.Number, c.Text)
 	}
@@ -187,7 +196,7 @@ func (v verdict) reason() string {
 // check.
 func (r *run) document(v verdict) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n\nSmoke protocol, %s; %s\n\n**%s**: %s\n\n", v.Run, v.Mode, r.Version, v.Decision, v.reason())
+	fmt.Fprintf(&b, "# %s\n\nSmoke protocol, %s; %s\n\n**%s**: %s\n\n", v.Run, v.Mode, r.Version, v.Decision, v.Reason)
 	var rows []evidence.Row
 	for _, a := range r.attempts {
 		title := a.cycle.Title
