@@ -79,6 +79,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge(out, waiting, stats.Interrupted, "interrupted")
 		gauge(out, waiting, stats.Outbox, "outbox")
 	}
+	held := prometheus.NewDesc("telecodex_gateway_held", "What is held in memory of sessions and chats.", []string{"what"}, nil)
+	lanes, idle := p.dispatch.Held()
+	gauge(out, held, lanes, "lanes")
+	gauge(out, held, idle, "idle sessions")
+	gauge(out, held, p.sender.Known(), "chats")
 	if last := p.poller.LastSuccess(); !last.IsZero() {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc("telecodex_gateway_last_poll_timestamp_seconds",
 			"When getUpdates last succeeded.", nil, nil), prometheus.GaugeValue, float64(last.UnixMilli())/1000)
