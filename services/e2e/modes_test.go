@@ -162,8 +162,11 @@ func TestCyclesAndTheirCursorFile(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	broken, blocked := filepath.Join(s.dir, "broken.json"), filepath.Join(s.dir, "blocked.json")
-	if err := os.WriteFile(broken, []byte(`{"committed_floor": "x`+"\xff"+`"}`), 0o600); err != nil {
-		t.Fatal(err)
+	list := filepath.Join(s.dir, "list.json")
+	for path, text := range map[string]string{broken: `{"committed_floor": "x` + "\xff" + `"}`, list: "[]"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	const strict = "CHANNEL_STRICT_CURSOR_STATE_IO=true"
 	for _, tt := range []struct {
@@ -179,6 +182,8 @@ func TestCyclesAndTheirCursorFile(t *testing.T) {
 		{"load error, strict", true, []string{"CHANNEL_CURSOR_STATE_PATH=" + broken, strict}, 1, "failed",
 			"runtime-loop-cycle-exception", "runtime-loop-cycle-exception", "0 0 0 1"},
 		{"load error", false, []string{"CHANNEL_CURSOR_STATE_PATH=" + broken}, 0, "ok", "completed-with-errors", "cursor-state-load-error", "1 1 0 1"},
+		{"load error and no update", false, []string{"CHANNEL_CURSOR_STATE_PATH=" + list}, 0, "ok", "completed-with-errors",
+			"cursor-state-load-error", "0 0 0 1"},
 		{"mended by the cycle", false, []string{"CHANNEL_CURSOR_STATE_PATH=" + broken, strict}, 0, "ok", "no-updates", "", "0 0 0 0"},
 	} {
 		if tt.say {
