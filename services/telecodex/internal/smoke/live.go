@@ -166,7 +166,9 @@ func (l *live) await(ctx context.Context, c protocol.Cycle, try int) error {
 			l.console.linef("  Telegram cannot be looked at: %s", l.redactor.Text(trouble.Error()))
 		case <-ticker.C:
 		case err := <-came:
-			l.console.statusf("%s: the message is there …", c.Title)
+			if err == nil {
+				l.console.statusf("%s: the message is there …", c.Title)
+			}
 			return errors.Join(err, ctx.Err())
 		}
 	}
