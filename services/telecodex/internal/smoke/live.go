@@ -182,7 +182,7 @@ func (l *live) look(ctx context.Context, troubles chan<- error) error {
 	for {
 		left := longestPoll
 		if deadline, ok := ctx.Deadline(); ok {
-			left = min(left, time.Until(deadline))
+			left = max(min(left, time.Until(deadline)), 0)
 		}
 		found, err := gateway.Wait(ctx, l.config, left)
 		for _, m := range found {
@@ -191,7 +191,7 @@ func (l *live) look(ctx context.Context, troubles chan<- error) error {
 		if len(found) > 0 {
 			return nil
 		}
-		if err != nil && err.Error() != told {
+		if err != nil && ctx.Err() == nil && err.Error() != told {
 			select {
 			case troubles <- err:
 				told = err.Error()
