@@ -94,6 +94,9 @@ func (a *acknowledger) tell(ctx context.Context, turns []store.Turn) bool {
 }
 
 func (a *acknowledger) one(ctx context.Context, t store.Turn) error {
+	if a.m.Workers.Gone(t.WorkerID) { // and its events with it
+		return a.m.Store.Acknowledged(ctx, t.ID)
+	}
 	client, ok := a.m.Workers.Lookup(t.WorkerID)
 	if !ok {
 		return errUnreachable

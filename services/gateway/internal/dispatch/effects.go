@@ -19,7 +19,7 @@ func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 	case lane.Load:
 		return r.load(ctx)
 	case lane.Place:
-		return r.find(), nil
+		return r.find(ctx)
 	case lane.Run, lane.Watch:
 		return r.connect(ctx, e), nil
 	case lane.CancelTurn:
@@ -95,12 +95,17 @@ func (r *runner) stored(ctx context.Context) (store.Lane, error) {
 }
 
 // find takes a place at a worker for a new turn, if there is one.
-func (r *runner) find() []lane.Input {
+func (r *runner) find(ctx context.Context) ([]lane.Input, error) {
+	if r.m.Workers.Gone(r.held) {
+		if err := r.unpin(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if r.place == nil {
 		r.place, _ = r.m.Workers.Take(r.held)
 	}
 	if r.place != nil {
-		return []lane.Input{{Kind: lane.Placed}}
+		return []lane.Input{{Kind: lane.Placed}}, nil
 	}
 	r.refused = nil
 	if r.m.Workers.Known(r.held) {
@@ -108,7 +113,26 @@ func (r *runner) find() []lane.Input {
 	} else {
 		r.patience.failed()
 	}
-	return []lane.Input{{Kind: lane.Unplaced}}
+	return []lane.Input{{Kind: lane.Unplaced}}, nil
+}
+
+// unpin frees the session of a worker that is gone: its thread is gone too. It
+// fails only when the store is lost to another gateway; else it is tried again.
+func (r *runner) unpin(ctx context.Context) error {
+	var messages []store.Message
+	if r.head.ThreadID != "" {
+		messages = say(store.Notice, render.WorkerGone(), r.head.MessageID)
+	}
+	if err := r.m.Store.Unpin(context.WithoutCancel(ctx), r.head.ID, r.held, messages); err != nil {
+		_, err = r.storeFailed(ctx, err)
+		return err
+	}
+	r.log.Warn("the session's worker is gone; another one may have it", zap.String("worker", r.held))
+	r.held, r.head.ThreadID = "", ""
+	if len(messages) > 0 {
+		r.m.Posted(r.head.ChatID)
+	}
+	return nil
 }
 
 // connect opens a call to the head's worker. A worker that is known to be out of
@@ -118,6 +142,9 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 	if !ok {
 		r.refused = nil
 		r.patience.failed()
+		if r.m.Workers.Gone(r.head.WorkerID) {
+			return []lane.Input{{Kind: lane.Failed, Action: lane.InterruptAndUnpin}}
+		}
 		return []lane.Input{{Kind: lane.Failed, Action: lane.Wait}}
 	}
 	r.accepted = nil

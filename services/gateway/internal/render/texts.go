@@ -159,6 +159,13 @@ func ThreadNotResumable() string {
 		"The files are kept; what was said earlier is not available to Codex any more. Repeat what it needs to know."
 }
 
+// WorkerGone tells that the worker of a conversation is gone, and that another one
+// begins anew.
+func WorkerGone() string {
+	return "The worker that held this conversation is gone, and its files with it, so that a new conversation was started for your message. " +
+		"What was said earlier is not available to Codex any more. Repeat what it needs to know."
+}
+
 // NewConversation answers /new.
 func NewConversation() string {
 	return "Done: your next message begins a new conversation. The files are kept; Codex does not remember what was said before."

@@ -38,6 +38,7 @@ func TestTexts(t *testing.T) {
 		{"interrupted", Interrupted()}, {"resumed", Decided(Resume, false)}, {"run again", Decided(Again, false)}, {"dropped", Decided(Drop, false)},
 		{"decided before", Decided(Resume, true)}, {"nothing interrupted", NothingInterrupted()},
 		{"thread not resumable", ThreadNotResumable()},
+		{"worker gone", WorkerGone()},
 		{"worker away", WorkerAway()}, {"not started", NotStarted()}, {"prompt refused", PromptRefused()},
 		{"empty answer", Answer("").Messages[0]},
 		{"lead of a document", Answer("# Title\n\nFirst paragraph.\n\n" + strings.Repeat("A line of the answer.\n", 1000)).Messages[0]},

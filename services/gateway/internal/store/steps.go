@@ -123,6 +123,29 @@ func (s *Store) Unassign(ctx context.Context, turnID string) error {
 	})
 }
 
+// Unpin frees the session of a waiting turn of a worker that is gone, together with
+// the messages that say so. A session that this worker does not hold any more
+// stays as it is.
+func (s *Store) Unpin(ctx context.Context, turnID, workerID string, messages []Message) error {
+	return s.write(ctx, func(q *tx) error {
+		t, err := q.turn(turnID)
+		if err != nil {
+			return err
+		}
+		if t.State != Queued {
+			return t.refuse("QUEUED")
+		}
+		sess, err := q.session(t.SessionID)
+		if err != nil || sess.WorkerID != workerID {
+			return err
+		}
+		if err := q.forget(sess.ID); err != nil {
+			return err
+		}
+		return q.post(t.Key, t.ID, messages)
+	})
+}
+
 // Accept notes that the worker has journaled the turn, in which journal.
 func (s *Store) Accept(ctx context.Context, turnID, journalID string) error {
 	return s.write(ctx, func(q *tx) error {

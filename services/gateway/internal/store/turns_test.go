@@ -274,6 +274,35 @@ func TestThreadAndUsageBelongToTheSession(t *testing.T) {
 	})
 }
 
+func TestUnpinFreesTheSessionOfAWaitingTurn(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"), prompt(2, "b"))
+		ctx := t.Context()
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
+		refused := (*store.StateError)(nil)
+		if err := d.Unpin(ctx, turnID(1, 1), worker, nil); !errors.As(err, &refused) {
+			t.Errorf("of a turn that runs: %v", err)
+		}
+		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
+		gone := []store.Message{{Kind: store.Notice, Text: "gone"}}
+		d.must(d.Unpin(ctx, turnID(2, 1), "another", gone))
+		d.must(d.Unpin(ctx, turnID(2, 1), worker, gone))
+		d.must(d.Unpin(ctx, turnID(2, 1), worker, gone)) // again, after a crash
+		d.reopen()
+		sess, err := d.Session(ctx, "telegram:42")
+		d.must(err)
+		if sess.WorkerID != "" || sess.ThreadID != "" {
+			t.Errorf("session = %+v", sess)
+		}
+		if sent := d.sendAll()[chat]; len(sent) != 1 {
+			t.Errorf("sent %q", sent)
+		}
+		d.must(d.Assign(ctx, turnID(2, 1), "another", "j", ""))
+	})
+}
+
 func TestRestartOfAResumedTurnDoesNotBeginAnew(t *testing.T) {
 	both(t, func(t *testing.T, at place) {
 		d := newDesk(t, at)

@@ -192,6 +192,23 @@ func (d *Directory) Lookup(workerID string) (Client, bool) {
 	return nil, false
 }
 
+// Gone says whether a worker is gone for good: every address answers, and none of
+// them is this worker any more, as after the loss of its disk. Behind a name
+// workers come and go, so that there nobody is known to be gone.
+func (d *Directory) Gone(workerID string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if workerID == "" || len(d.names) > 0 || len(d.entries) == 0 {
+		return false
+	}
+	for _, e := range d.entries {
+		if !e.worker.Reachable || e.worker.ID == workerID {
+			return false
+		}
+	}
+	return true
+}
+
 func (d *Directory) reachable(workerID string) *entry {
 	for _, e := range d.entries {
 		if workerID != "" && e.worker.ID == workerID && e.worker.Reachable {

@@ -225,6 +225,32 @@ func record(t *testing.T, w *worker) *net.SRV {
 	return &net.SRV{Target: addr.IP.String() + ".", Port: uint16(addr.Port)}
 }
 
+func TestAWorkerIsGoneWhenAllAnswerAndNoneIsIt(t *testing.T) {
+	a, b := start(t, "a", 1, 0), start(t, "b", 1, 0)
+	d := directory(t, workers.Config{Targets: []string{a.address, b.address}})
+	eventually(t, d, "both are reached", func() bool { return d.Known("a") && d.Known("b") })
+	if d.Gone("a") || d.Gone("") || !d.Gone("c") {
+		t.Error("wrong about who is gone")
+	}
+	a.set(state("a2", 1, 0)) // its disk was replaced
+	eventually(t, d, "a is gone", func() bool { return d.Gone("a") })
+	stop := b.serve(t, "127.0.0.1:0")
+	stop()
+	other := directory(t, workers.Config{Targets: []string{a.address, b.address}})
+	eventually(t, other, "one is reached, the other was tried", func() bool {
+		tried := 0
+		for _, w := range other.Workers() {
+			if w.Tried {
+				tried++
+			}
+		}
+		return tried == 2
+	})
+	if other.Gone("b") {
+		t.Error("a worker that may be behind an address that does not answer is taken for gone")
+	}
+}
+
 func TestWorkersBehindANameComeAndGo(t *testing.T) {
 	a, b := start(t, "a", 1, 0), &worker{changed: make(chan struct{}), state: state("b", 1, 0)}
 	stopB := b.serve(t, "127.0.0.1:0")
