@@ -191,22 +191,28 @@ func (r *run) buried(ctx context.Context, worker int, life Life) {
 		}
 	}
 	if life.Wipe {
-		r.tally.count("disk wiped: worker")
-		if err := r.wipe(worker); err != nil {
+		if err := r.wipe(worker, life.Keep); err != nil {
 			r.tally.failed("the disk cannot be wiped: %v", err)
 		}
 	}
 }
 
-// wipe empties a worker's disk of all but its name.
-func (r *run) wipe(worker int) error {
+// wipe empties a worker's disk; keep leaves its id on it, so that it is the same
+// worker with another journal.
+func (r *run) wipe(worker int, keep bool) error {
 	state := filepath.Join(r.workerDir(worker), "state")
-	id, err := os.ReadFile(filepath.Join(state, "private", "worker_id"))
+	name := filepath.Join(state, "private", "worker_id")
+	id, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it has never come as far as to write anything
 	}
-	return errors.Join(err, os.RemoveAll(state), os.RemoveAll(filepath.Join(r.workerDir(worker), "codex")),
-		os.MkdirAll(filepath.Join(state, "private"), 0o700), os.WriteFile(filepath.Join(state, "private", "worker_id"), id, 0o600))
+	err = errors.Join(err, os.RemoveAll(state), os.RemoveAll(filepath.Join(r.workerDir(worker), "codex")))
+	if err != nil || !keep {
+		r.tally.count("disk wiped: worker")
+		return err
+	}
+	r.tally.count("disk wiped: worker, but for its id")
+	return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, id, 0o600))
 }
 
 // loseTail cuts the end off a write-ahead log: some of the commits that were

@@ -18,8 +18,9 @@ type Life struct {
 	// Freeze stops it for so long before that, and lets it go on. A gateway that
 	// stands by may take its place.
 	Freeze time.Duration
-	// Wipe replaces the disk of a worker before its next life.
-	Wipe bool
+	// Wipe empties the disk of a worker before its next life; Keep leaves its id
+	// on it.
+	Wipe, Keep bool
 	// Together kills the workers too, when a gateway dies, Lag later.
 	Together bool
 	Lag      time.Duration
@@ -67,7 +68,8 @@ func WorkerLives(seed uint64, worker int) Lives {
 		for range 3 {
 			all = append(all, Life{Within: between(r, 100*time.Millisecond, 4*time.Second)})
 		}
-		all[r.IntN(len(all))].Wipe = true
+		unlucky := &all[r.IntN(len(all))]
+		unlucky.Wipe, unlucky.Keep = true, r.IntN(2) == 0
 		return all
 	}, 500*time.Millisecond)
 }
