@@ -112,7 +112,7 @@ func TestDoctorLeavesARunningBotAlone(t *testing.T) {
 	if status != 0 {
 		t.Errorf("status %d, %v", status, found)
 	}
-	s.expect(found, "poller", "ok", "the gateway that runs here")
+	s.expect(found, "poller", "ok", "the gateway that uses the store")
 	for _, name := range []string{"store", "cursor", "state directory", "workspace"} {
 		if text := found[name]; strings.HasPrefix(text, "fail") || !strings.Contains(text, "only looked at") {
 			t.Errorf("%s: %s", name, text)

@@ -40,7 +40,7 @@ func Check(ctx context.Context, c Config, poll bool) []*checkup.Check {
 	checks := []*checkup.Check{
 		start("token", telegramLimit, func(ctx context.Context) []checkup.Finding { return c.checkTelegram(ctx, poll) }),
 		start("allowlist", time.Second, func(context.Context) []checkup.Finding { return []checkup.Finding{c.checkAllowed()} }),
-		start("store", diskLimit, func(context.Context) []checkup.Finding { return c.checkStore() }),
+		start("store", diskLimit, c.checkStore),
 		start("addresses", time.Second, func(ctx context.Context) []checkup.Finding { return c.checkListeners(ctx) }),
 	}
 	if c.OrchestratorMode == ModeDefault {
@@ -71,20 +71,40 @@ func (c Config) checkAllowed() checkup.Finding {
 	return checkup.Well(name, "chats that may use the bot: %d", numbers)
 }
 
-func (c Config) checkStore() []checkup.Finding {
+func (c Config) checkStore(ctx context.Context) []checkup.Finding {
 	const mend = "choose another CHANNEL_STORE"
 	used, err := store.InUse(c.Store)
 	if err != nil {
-		return []checkup.Finding{checkup.Broken("store", err.Error(), "let this user write beside the store, or "+mend)}
+		return []checkup.Finding{checkup.Broken("store", err.Error(), "let this user have it, or "+mend)}
+	}
+	if store.OnServer(c.Store) {
+		return append([]checkup.Finding{c.checkServer(ctx, used)}, c.checkCursor(used)...)
 	}
 	found := checkup.Directory("store", filepath.Dir(c.Store), used, mend)
 	if info, err := os.Stat(c.Store); err == nil && !info.Mode().IsRegular() {
 		found[0] = checkup.Broken("store", c.Store+" is not a file", mend)
 	}
 	if used && found[0].Verdict == checkup.OK {
-		found[0].Detail = c.Store + ": a gateway that runs here uses it, so it was only looked at"
+		found[0].Detail = c.Store + ": a gateway that runs uses it, so it was only looked at"
 	}
 	return append(found, c.checkCursor(used)...)
+}
+
+// checkServer looks at a PostgreSQL database.
+func (c Config) checkServer(ctx context.Context, used bool) checkup.Finding {
+	const name = "store"
+	condition, err := store.Examine(ctx, c.Store)
+	switch {
+	case err != nil:
+		return checkup.Broken(name, err.Error(), "look at the server, and at the URL in CHANNEL_STORE")
+	case !condition.Writable:
+		return checkup.Broken(name, condition.Name+" cannot be written", "name the primary server, and a user who may make tables there")
+	case !condition.Durable:
+		return checkup.Doubtful(name, condition.Name+": what is committed may not outlast a crash of the server's machine", "set fsync and full_page_writes to on there")
+	case used:
+		return checkup.Well(name, "%s: it can be written; a gateway uses it", condition.Name)
+	}
+	return checkup.Well(name, "%s: it can be written, and what is committed lasts", condition.Name)
 }
 
 func (c Config) checkCursor(used bool) []checkup.Finding {
@@ -110,7 +130,7 @@ func (c Config) checkCursor(used bool) []checkup.Finding {
 func (c Config) checkListeners(ctx context.Context) []checkup.Finding {
 	const name = "addresses"
 	if used, err := store.InUse(c.Store); used || err != nil {
-		return []checkup.Finding{checkup.Well(name, "the gateway that runs here has them")}
+		return []checkup.Finding{checkup.Well(name, "the gateway that uses the store has them")}
 	}
 	for _, l := range [...]struct{ variable, addr, usual string }{
 		{"CHANNEL_LISTEN_ADDR", c.ListenAddr, defaults().ListenAddr}, {"CHANNEL_METRICS_ADDR", c.MetricsAddr, defaults().MetricsAddr}} {

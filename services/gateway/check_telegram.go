@@ -93,7 +93,7 @@ func (c Config) checkPoller(ctx context.Context, bot *botapi.Client, pending int
 		return provoke(ctx, bot, mend)
 	}
 	if pending == 0 {
-		return checkup.Well(name, "no gateway runs here, and no other was noticed; `telecodex doctor --poll` makes sure, and ends another's poll once")
+		return checkup.Well(name, "no gateway uses the store, and no other was noticed; `telecodex doctor --poll` makes sure, and ends another's poll once")
 	}
 	select {
 	case <-time.After(watched):
@@ -104,9 +104,9 @@ func (c Config) checkPoller(ctx context.Context, bot *botapi.Client, pending int
 	case err != nil:
 		return checkup.Doubtful(name, err.Error(), "try again")
 	case info.Pending < pending:
-		return checkup.Broken(name, fmt.Sprintf("no gateway runs here, but %d updates were taken within %s", pending-info.Pending, watched), mend)
+		return checkup.Broken(name, fmt.Sprintf("no gateway uses the store, but %d updates were taken within %s", pending-info.Pending, watched), mend)
 	}
-	return checkup.Well(name, "no gateway runs here, and nobody takes the %d updates that wait", info.Pending)
+	return checkup.Well(name, "no gateway uses the store, and nobody takes the %d updates that wait", info.Pending)
 }
 
 // provoke polls without confirming anything: another poller's poll ends, and when
@@ -126,9 +126,9 @@ func provoke(ctx context.Context, bot *botapi.Client, mend string) checkup.Findi
 	return checkup.Well(name, "no other within %s", provoked)
 }
 
-// checkRunning asks the gateway that runs here how its polls go.
+// checkRunning asks the gateway that uses the store how its polls go.
 func (c Config) checkRunning(ctx context.Context) checkup.Finding {
-	const name, here = "poller", "the gateway that runs here with this store"
+	const name, here = "poller", "the gateway that uses the store"
 	if c.ListenAddr == "" {
 		return checkup.Well(name, "%s; it has no operator API to ask how its polls go", here)
 	}

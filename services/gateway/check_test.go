@@ -242,7 +242,7 @@ func TestRunningGatewayIsAskedAndLeftAlone(t *testing.T) {
 	c.ListenAddr = listener.Addr().String()
 	found := examined(t, c, true)
 	expect(t, found, "poller", checkup.OK, "which polled with success")
-	expect(t, found, "addresses", checkup.OK, "the gateway that runs here has them")
+	expect(t, found, "addresses", checkup.OK, "the gateway that uses the store has them")
 	for _, name := range []string{"store", "cursor"} {
 		if f := found[name]; f.Verdict == checkup.Fail || !strings.Contains(f.Detail, "only looked at") {
 			t.Errorf("%s: %+v", name, f)

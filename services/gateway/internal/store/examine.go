@@ -1,0 +1,46 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"telecodex.dev/services/internal/sqldb"
+)
+
+// OnServer reports whether dsn names a PostgreSQL database, and not a file.
+func OnServer(dsn string) bool { return sqldb.IsPostgres(dsn) }
+
+// Condition is how a PostgreSQL database was found.
+type Condition struct {
+	Name     string // as anybody may see it
+	Writable bool   // this user may write the store there
+	Durable  bool   // what is committed outlasts a crash of the server's machine
+}
+
+// Examine looks at a PostgreSQL database and changes nothing. Errors are those of
+// Open, and *sqldb.SchemaError when it belongs to a newer program.
+func Examine(ctx context.Context, dsn string) (c Condition, err error) {
+	db, err := Open(ctx, dsn, zap.NewNop())
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	done, err := db.sql.Schema(ctx, db.migrations)
+	if err != nil {
+		return c, err
+	}
+	// The store's tables are made at the first start.
+	may := `has_schema_privilege(current_schema(), 'CREATE')`
+	if done > 0 {
+		may = `has_table_privilege('updates', 'INSERT') AND has_table_privilege('leases', 'UPDATE')`
+	}
+	c.Name = db.name
+	err = db.sql.Read(ctx, func(t *sql.Tx) error {
+		return t.QueryRowContext(ctx, `SELECT COALESCE(`+may+`, false) AND NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off',
+			current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'`).Scan(&c.Writable, &c.Durable)
+	})
+	return c, err
+}
