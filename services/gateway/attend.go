@@ -26,7 +26,7 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 	if listener != nil {
 		server := rpc.NewServer(g.log.Named("operator"))
 		gatewayv1.RegisterGatewayServiceServer(server, operator.New(operator.Config{Mode: g.OrchestratorMode, Cycles: g.cycles,
-			PollNow: g.pollNow, Work: g.work}))
+			PollNow: g.pollNow, Work: g.work, Standby: g.standby.Load}))
 		group.Go(func(ctx context.Context) error { return server.Serve(ctx, listener, stopGrace) })
 	}
 	if addr := g.MetricsAddr; !g.Once || addr != defaults().MetricsAddr {

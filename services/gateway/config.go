@@ -20,6 +20,7 @@ import (
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/sqldb"
 )
 
 // Values of Config.AckPolicy and Config.OrchestratorMode.
@@ -57,7 +58,7 @@ type Config struct {
 	Once              bool     // one cycle, then exit
 	APIURL            string   // base URL of the Bot API
 	OrchestratorAddrs []string // gRPC targets; nil: not set, see DefaultOrchestratorAddr
-	Store             string   // path of the SQLite file
+	Store             string   // path of the SQLite file, or a postgres:// URL with a password in it
 	SandboxMode       string   // sent with each turn; empty: the worker's
 	Model             string   // sent with each turn; empty: Codex's own
 	WorkingDir        string   // sent with each turn; empty: the session's own directory
@@ -75,6 +76,9 @@ type Config struct {
 	Log      *zap.Logger  // nil: none
 	Dialer   rpc.Dialer   // to the workers; nil: the network
 	Listener net.Listener // of the operator API; nil: at ListenAddr
+	// LeaseTTL is how long a gateway may be silent before another one takes the bot
+	// over; 0: 15 s, as all gateways of a store have it. Tests shorten it.
+	LeaseTTL time.Duration
 }
 
 // Lookup reads the environment: a variable that is set but empty is not one that
@@ -246,11 +250,21 @@ func (r *rawConfig) checkWorkers() (err error) {
 			err = errors.New("orchestrator_addr must be a comma-separated list of gRPC targets")
 		}
 	}
-	// The URL holds a password and is not repeated.
-	if err == nil && (r.Store == "" || strings.Contains(r.Store, "://")) {
-		err = errors.New("store must be the path of a SQLite file; other databases are not supported")
+	if err != nil {
+		return err
 	}
-	return err
+	return r.checkStore()
+}
+
+// checkStore never repeats what it refuses: a URL holds a password.
+func (r *rawConfig) checkStore() error {
+	if !sqldb.IsPostgres(r.Store) && (r.Store == "" || strings.Contains(r.Store, "://")) {
+		return errors.New("store must be the path of a SQLite file or a postgres:// URL")
+	}
+	if err := sqldb.CheckTarget(r.Store); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
 }
 
 const maxModel = 128

@@ -50,7 +50,7 @@ var settings = [...]setting{
 	{"cursor_state_path", command.Path, ".channel_runtime/telegram_cursor_state.json", "the cursor file; empty: none", text(func(c *rawConfig) *string { return &c.CursorStatePath }), nil},
 	{"telegram_api_url", "URL", "https://api.telegram.org", "base URL of the Bot API", text(func(c *rawConfig) *string { return &c.APIURL }), nil},
 	{"orchestrator_addr", "TARGETS", "127.0.0.1:7450; in telecodex the worker in its own process", "comma-separated gRPC targets of the workers", applyOrchestratorAddr, nil},
-	{"store", command.Path, ".channel_runtime/gateway.db", "the gateway's database", text(func(c *rawConfig) *string { return &c.Store }), nil},
+	{"store", command.Path, ".channel_runtime/gateway.db", "the gateway's database: a SQLite file, or a postgres:// URL", text(func(c *rawConfig) *string { return &c.Store }), nil},
 	{"codex_sandbox_mode", "MODE", "the worker's", "the sandbox that turns ask for", text(func(c *rawConfig) *string { return &c.SandboxMode }), []string{"read-only", "workspace-write", "danger-full-access"}},
 	{"codex_model", "MODEL", "Codex's own", "the model that turns ask for", text(func(c *rawConfig) *string { return &c.Model }), nil},
 	{"working_dir", command.Dir, "one for each session", "where Codex works, on the worker; beneath one of its ORCHESTRATOR_WORKSPACE_ROOTS", text(func(c *rawConfig) *string { return &c.WorkingDir }), nil},

@@ -53,13 +53,16 @@ type gateway struct {
 	tracker *cycle.Tracker
 	metrics *metricSet
 
-	bot *botapi.Client
-	db  *store.DB
+	bot  *botapi.Client
+	db   *store.DB
+	held *store.Store
 
 	// Those who ask from outside are answered before the parts are there.
 	parts  atomic.Pointer[parts]
 	stands atomic.Pointer[string] // why they are not there yet
 	asked  atomic.Bool            // for a poll, before there was a poller
+	// standby: another gateway has the bot.
+	standby atomic.Bool
 }
 
 // parts do the work, once the bot is known.
@@ -75,8 +78,11 @@ type parts struct {
 // brought and what was stored before is worked off. Turns that run when it ends
 // go on at their workers and are taken up again by the next Run.
 //
-// Errors: ErrCycleFailed; *TokenError; *store.HeldError and *store.FencedError
-// when another gateway serves the bot; those of the store and the listeners.
+// While another gateway serves the bot it stands by, or gives up with Config.Once.
+//
+// Errors: ErrCycleFailed; *TokenError; *store.HeldError with Config.Once when
+// another gateway serves the bot, *store.FencedError when one has taken it over;
+// those of the store and the listeners.
 func Run(ctx context.Context, config Config) (err error) {
 	g := newGateway(config)
 	for _, warning := range config.Warnings {
@@ -144,7 +150,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if g.db, err = store.Open(ctx, g.Store, g.log.Named("store")); err != nil {
 		return err
 	}
-	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried}); err != nil {
+	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried, Permit: g.permit}); err != nil {
 		return err
 	}
 	g.waitFor("Telegram has not said yet who the bot is")
@@ -152,12 +158,11 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	g.log.Info("serving", zap.Int64("bot_id", me.ID), zap.String("bot", me.Username), zap.String("mode", g.OrchestratorMode))
-	held, err := g.db.Acquire(ctx, store.Bot{ID: me.ID, Username: me.Username, Fingerprint: store.Fingerprint(g.Token())}, floor)
-	if err != nil {
+	if err := g.hold(ctx, me, floor); err != nil {
 		return err
 	}
-	return g.assemble(held)
+	g.log.Info("serving", zap.Int64("bot_id", me.ID), zap.String("bot", me.Username), zap.String("mode", g.OrchestratorMode))
+	return g.assemble(g.held)
 }
 
 func (g *gateway) retried(operation string) {
@@ -251,6 +256,9 @@ func (g *gateway) close() error {
 	}
 	if g.bot != nil {
 		g.bot.CloseIdleConnections()
+	}
+	if g.held != nil {
+		g.release()
 	}
 	if g.db != nil {
 		errs = append(errs, g.db.Close())

@@ -17,7 +17,6 @@ import (
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
-	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/internal/telegramsim"
 )
@@ -329,18 +328,6 @@ func TestOperatorRefusesWhatMakesNoSense(t *testing.T) {
 				t.Errorf("%v, want %v", err, tt.code)
 			}
 		})
-	}
-}
-
-func TestASecondGatewayOnTheSameStoreIsRefused(t *testing.T) {
-	sim, out := simulate(t), &lines{}
-	r := start(t, echo(t, sim.URL, out), out)
-	r.serves(t)
-	second := r.config
-	second.Listener, second.Stdout = nil, &lines{}
-	var held *store.HeldError
-	if err := Run(t.Context(), second); !errors.As(err, &held) {
-		t.Errorf("Run = %v", err)
 	}
 }
 

@@ -1,9 +1,27 @@
 package gateway
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"telecodex.dev/services/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childStore) != "" {
+		os.Exit(beChild())
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(server.Exit))
+}
+
+// server is where the tests' PostgreSQL databases are.
+var server = pgtest.New()
+
+// both runs a test on either kind of store, which is empty.
+func both(t *testing.T, test func(t *testing.T, dsn string)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, filepath.Join(t.TempDir(), "gateway.db")) })
+	t.Run("postgres", func(t *testing.T) { test(t, server.URL(t)) })
+}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -12,8 +13,9 @@ import (
 )
 
 const (
-	// beatEvery keeps the lease alive, and notices when it was lost.
-	beatEvery = 5 * time.Second
+	// beats are how many there are to a lease's TTL: they keep it alive, and notice
+	// when it was lost.
+	beats = 3
 	// pruneEvery is how often old settled updates are removed.
 	pruneEvery = time.Hour
 	// stopGrace is how long operator calls may take when the gateway stops.
@@ -60,6 +62,7 @@ func (g *gateway) once(ctx context.Context, p *parts) error {
 	defer done()
 	group := lifecycle.NewGroup(ctx)
 	p.start(group)
+	group.Go(func(ctx context.Context) error { return g.keepHouse(ctx, p.store) })
 	group.Go(func(ctx context.Context) error {
 		defer done()
 		return g.cycle(ctx, p)
@@ -103,7 +106,7 @@ func (g *gateway) cycle(ctx context.Context, p *parts) error {
 
 // keepHouse keeps the lease, and the store small.
 func (g *gateway) keepHouse(ctx context.Context, held *store.Store) error {
-	beat, prune := time.NewTicker(beatEvery), time.NewTicker(pruneEvery)
+	beat, prune := time.NewTicker(cmp.Or(g.LeaseTTL, store.DefaultTTL)/beats), time.NewTicker(pruneEvery)
 	defer beat.Stop()
 	defer prune.Stop()
 	for {

@@ -142,7 +142,9 @@ type GetStatusResponse struct {
 	// Messages that wait to be sent.
 	OutboxCount int32 `protobuf:"varint,9,opt,name=outbox_count,json=outboxCount,proto3" json:"outbox_count,omitempty"`
 	// The workers, in the order of their addresses.
-	Workers       []*WorkerStatus `protobuf:"bytes,10,rep,name=workers,proto3" json:"workers,omitempty"`
+	Workers []*WorkerStatus `protobuf:"bytes,10,rep,name=workers,proto3" json:"workers,omitempty"`
+	// Whether another gateway serves the bot, and this one waits to take its place.
+	Standby       bool `protobuf:"varint,11,opt,name=standby,proto3" json:"standby,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -245,6 +247,13 @@ func (x *GetStatusResponse) GetWorkers() []*WorkerStatus {
 		return x.Workers
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetStandby() bool {
+	if x != nil {
+		return x.Standby
+	}
+	return false
 }
 
 // WorkerStatus is what the gateway knows of a worker.
@@ -1300,7 +1309,7 @@ var File_telecodex_gateway_v1_gateway_service_proto protoreflect.FileDescriptor
 const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"\n" +
 	"*telecodex/gateway/v1/gateway_service.proto\x12\x14telecodex.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"telecodex/telemetry/v1/cycle.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xa6\x03\n" +
+	"\x10GetStatusRequest\"\xc0\x03\n" +
 	"\x11GetStatusResponse\x12\x15\n" +
 	"\x06bot_id\x18\x01 \x01(\x03R\x05botId\x12!\n" +
 	"\fbot_username\x18\x02 \x01(\tR\vbotUsername\x12+\n" +
@@ -1313,7 +1322,8 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"\x11interrupted_count\x18\b \x01(\x05R\x10interruptedCount\x12!\n" +
 	"\foutbox_count\x18\t \x01(\x05R\voutboxCount\x12<\n" +
 	"\aworkers\x18\n" +
-	" \x03(\v2\".telecodex.gateway.v1.WorkerStatusR\aworkers\"\xde\x01\n" +
+	" \x03(\v2\".telecodex.gateway.v1.WorkerStatusR\aworkers\x12\x18\n" +
+	"\astandby\x18\v \x01(\bR\astandby\"\xde\x01\n" +
 	"\fWorkerStatus\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1d\n" +

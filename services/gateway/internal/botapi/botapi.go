@@ -50,6 +50,9 @@ type Options struct {
 	Retries []time.Duration
 	// OnRetry is told the Bot API method of every read that is tried again.
 	OnRetry func(operation string)
+	// Permit is asked right before each call; its error is why the call is not
+	// made. nil: every call is.
+	Permit func(context.Context) error
 	// OnMalformedUpdates is told how many elements of a getUpdates result were
 	// left out because they have no usable update_id.
 	OnMalformedUpdates func(count int)
@@ -68,6 +71,7 @@ type Client struct {
 	polls          *http.Client
 	calls          *http.Client
 	retries        []time.Duration
+	permit         func(context.Context) error
 	onRetry        func(operation string)
 	onMalformed    func(count int)
 	requestTimeout time.Duration
@@ -94,6 +98,7 @@ func New(o Options) (*Client, error) {
 		polls:          &http.Client{Transport: o.Transport, CheckRedirect: refuseRedirect},
 		calls:          &http.Client{Transport: o.Transport, CheckRedirect: refuseRedirect},
 		retries:        o.Retries,
+		permit:         o.Permit,
 		onRetry:        o.OnRetry,
 		onMalformed:    o.OnMalformedUpdates,
 		requestTimeout: o.RequestTimeout,
@@ -104,6 +109,9 @@ func New(o Options) (*Client, error) {
 	}
 	if c.retries == nil {
 		c.retries = []time.Duration{250 * time.Millisecond, 500 * time.Millisecond}
+	}
+	if c.permit == nil {
+		c.permit = func(context.Context) error { return nil }
 	}
 	if c.onRetry == nil {
 		c.onRetry = func(string) {}

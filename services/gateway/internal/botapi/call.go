@@ -107,6 +107,9 @@ func (c *Client) roundTrip(parent context.Context, k call) (json.RawMessage, *Er
 	if err != nil {
 		return nil, &Error{Kind: KindNetwork, Retry: RetryNever, detail: err.Error()}
 	}
+	if err := c.permit(parent); err != nil {
+		return nil, &Error{Kind: KindNetwork, Retry: RetryTransient, detail: "the call was not permitted: it is not certain who serves the bot"}
+	}
 	resp, err := k.client.Do(req)
 	if err != nil {
 		var quoting *url.Error

@@ -35,6 +35,8 @@ type Config struct {
 	// Work is what the gateway works with; nil until Telegram has said who the bot
 	// is.
 	Work func() *Work
+	// Standby says that another gateway serves the bot; nil: never.
+	Standby func() bool
 }
 
 // Work is what there is once the bot is known.
@@ -56,17 +58,23 @@ type Service struct {
 // New returns the service.
 func New(config Config) *Service { return &Service{config: config} }
 
+func (s *Service) standby() bool { return s.config.Standby != nil && s.config.Standby() }
+
 // work is what there is to work with, or why there is nothing yet.
 func (s *Service) work() (*Work, error) {
 	if w := s.config.Work(); w != nil {
 		return w, nil
 	}
-	return nil, &rpc.Failure{Code: codes.Unavailable, Message: "the gateway does not know its bot yet: Telegram has not answered"}
+	why := "the gateway does not know its bot yet: Telegram has not answered"
+	if s.standby() {
+		why = "this gateway stands by: ask the one that serves the bot"
+	}
+	return nil, &rpc.Failure{Code: codes.Unavailable, Message: why}
 }
 
 // GetStatus says how the gateway is, also before it knows its bot.
 func (s *Service) GetStatus(ctx context.Context, _ *gatewayv1.GetStatusRequest) (*gatewayv1.GetStatusResponse, error) {
-	r := &gatewayv1.GetStatusResponse{OrchestratorMode: s.config.Mode}
+	r := &gatewayv1.GetStatusResponse{OrchestratorMode: s.config.Mode, Standby: s.standby()}
 	work := s.config.Work()
 	if work == nil {
 		return r, nil

@@ -76,7 +76,8 @@ func (e *HeldError) Error() string {
 type FencedError struct{ BotID, Epoch int64 }
 
 func (e *FencedError) Error() string {
-	return fmt.Sprintf("another gateway has taken over bot %d: epoch %d is past", e.BotID, e.Epoch)
+	return fmt.Sprintf("another gateway has taken over bot %d (epoch %d is past): nothing was written or sent since; start this one again to stand by",
+		e.BotID, e.Epoch)
 }
 
 // StateError refuses a step that what is stored does not allow. Nothing was
