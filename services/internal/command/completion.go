@@ -166,13 +166,13 @@ func fish(b *strings.Builder, p Command) {
 			value := ""
 			switch {
 			case f.words() != nil:
-				value = " -r -a " + quoted(strings.Join(f.words(), " "))
+				value = " -x -a " + quoted(strings.Join(f.words(), " "))
 			case f.Value == Path:
 				value = " -r -F"
 			case f.Value == Dir:
-				value = " -r -a '(__fish_complete_directories)'"
+				value = " -x -a '(__fish_complete_directories)'"
 			case f.Value != "":
-				value = " -r"
+				value = " -x"
 			}
 			fmt.Fprintf(b, "complete -c %s%s -l %s%s -d %s\n", p.Name, condition, strings.TrimPrefix(f.Name, "--"), value, quoted(f.Help))
 		}
