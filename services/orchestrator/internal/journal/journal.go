@@ -62,8 +62,13 @@ func Open(ctx context.Context, path string) (*Journal, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal: %w", err), db.Close())
 	}
+	// So the first commits are as fast as those of a worker that has run for long. A disk too full for it may be good for commits.
+	_ = sqldb.ExtendLog(path, logBytes)
 	return &Journal{db: db, id: id, committer: newCommitter(db)}, nil
 }
+
+// logBytes is the length that the write-ahead log begins with: some thousand commits of an event.
+const logBytes = 4 << 20
 
 // identify reads the journal's id, or gives a new journal one.
 func identify(ctx context.Context, db *sqldb.DB) (id string, err error) {
