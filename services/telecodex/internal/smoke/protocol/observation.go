@@ -94,7 +94,7 @@ func element(value any, index string) (any, bool) {
 }
 
 // maxShown bounds how much of a value an observation shows.
-const maxShown = 200
+const maxShown = 600
 
 // show is a value as a check shows it: JSON.
 func show(value any) string {
