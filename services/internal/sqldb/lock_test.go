@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		_, _ = os.Stdin.Read(make([]byte, 1)) // for ever: nothing is written to it
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(server.Exit))
 }
 
 func TestLockHasOneHolder(t *testing.T) {
