@@ -28,6 +28,12 @@ import (
 // MaxMessage is the largest message a server or client accepts: 16 MiB.
 const MaxMessage = 16 << 20
 
+// What a client takes in, in bytes, of messages that nobody has read yet.
+const (
+	streamWindow = 256 << 10
+	connWindow   = 4 << 20
+)
+
 // Server is a gRPC server with health and reflection.
 type Server struct {
 	*grpc.Server
@@ -120,6 +126,9 @@ func Dial(target string, dialer Dialer) (*grpc.ClientConn, error) {
 		// the same turn id attaches to the turn that runs.
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
+		// Fixed windows: else each turn's events set off pings that measure the
+		// connection. One stream that is not read leaves room for the others.
+		grpc.WithStaticStreamWindowSize(streamWindow), grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 	}
