@@ -139,18 +139,15 @@ func (m *Manager) awaitCancel(ctx context.Context, u store.Update, o *order) {
 	})
 }
 
-// decide carries out a decision about an interrupted turn.
+// decide carries out a decision about an interrupted turn. Which one that is
+// stands in the store: deciding again after a crash decides about no other.
 func (m *Manager) decide(ctx context.Context, u store.Update) error {
-	t, ok, err := m.Store.InterruptedTurn(ctx, u.SessionID)
-	if u.TurnID != "" {
-		t, ok, err = m.Store.Turn(ctx, u.TurnID)
-		ok = ok && t.SessionID == u.SessionID // nobody decides for another chat
-	}
+	t, ok, err := m.Store.Turn(ctx, u.TurnID)
 	if err != nil {
 		return err
 	}
 	text := render.NothingInterrupted()
-	if ok {
+	if ok && t.SessionID == u.SessionID { // nobody decides for another chat
 		resolved, err := m.Resolve(ctx, t.ID, u.Text)
 		if refused := (*store.StateError)(nil); errors.As(err, &refused) {
 			text = render.NothingInterrupted()

@@ -42,9 +42,30 @@ func (s *Store) CancelTarget(ctx context.Context, command Key) (t Turn, ok bool,
 	return t, ok, err
 }
 
-// toCancel is the id of the turn that a command to cancel means if it is stored
-// now; empty: there is none. It is chosen once, so that the command stops no
-// other turn however late it is handled.
+// meant is the id of the turn that a command means if it is stored now; empty: it
+// is about none, or there is none. It is chosen once, so that the command concerns
+// no other turn however late, or how often, it is handled.
+func (q *tx) meant(kind Kind, sessionID string) (string, error) {
+	switch kind {
+	case KindCancel:
+		return q.toCancel(sessionID)
+	case KindResolve:
+		return q.toResolve(sessionID)
+	}
+	return "", nil
+}
+
+// toResolve is the newest interrupted turn that nobody has decided about, nor is
+// about to.
+func (q *tx) toResolve(sessionID string) (string, error) {
+	id, _, err := found(q, readString, `SELECT t.turn_id FROM turns t WHERE t.bot_id = $1 AND t.session_id = $2
+			AND t.state = 'INTERRUPTED' AND t.resolution = '' AND NOT EXISTS (SELECT 1 FROM updates c WHERE c.bot_id = t.bot_id
+				AND c.session_id = t.session_id AND c.work = 'command' AND c.kind = 'resolve' AND c.turn_id = t.turn_id)
+		ORDER BY t.ended_at DESC, t.generation DESC, t.update_id DESC LIMIT 1`, q.bot, sessionID)
+	return id, err
+}
+
+// toCancel is the turn that runs, or else comes first.
 func (q *tx) toCancel(sessionID string) (string, error) {
 	t, ok, err := q.running(sessionID)
 	if err != nil || ok {

@@ -136,8 +136,8 @@ func (i *intake) take(u NewUpdate) error {
 	}
 	key := Key{i.at.Generation, u.UpdateID}
 	i.at.NextOffset = u.UpdateID + 1
-	if u.Kind == KindCancel && u.State == Queued {
-		if u.TurnID, err = i.toCancel(u.SessionID); err != nil {
+	if u.State == Queued && u.TurnID == "" {
+		if u.TurnID, err = i.meant(u.Kind, u.SessionID); err != nil {
 			return err
 		}
 	}

@@ -274,6 +274,36 @@ func TestThreadAndUsageBelongToTheSession(t *testing.T) {
 	})
 }
 
+// A decision in words is about the turn that was interrupted when it was received,
+// however often it is handled.
+func TestADecisionInWordsIsAboutOneTurn(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"), prompt(2, "b"))
+		ctx := t.Context()
+		decision := func(id int64) store.NewUpdate {
+			u := prompt(id, store.Drop)
+			u.Kind = store.KindResolve
+			return u
+		}
+		d.ingest(decision(3))
+		for n := range int64(2) {
+			d.must(d.Assign(ctx, turnID(n+1, 1), worker, "j", ""))
+			d.must(d.Interrupt(ctx, turnID(n+1, 1), false, store.Outcome{Name: "interrupted"}, nil))
+		}
+		d.ingest(decision(4), decision(5), decision(6))
+		commands, err := d.Commands(ctx)
+		d.must(err)
+		var about []string
+		for _, c := range commands {
+			about = append(about, c.TurnID)
+		}
+		if diff := cmp.Diff([]string{"", turnID(2, 1), turnID(1, 1), ""}, about); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestUnpinFreesTheSessionOfAWaitingTurn(t *testing.T) {
 	both(t, func(t *testing.T, at place) {
 		d := newDesk(t, at)
