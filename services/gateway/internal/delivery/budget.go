@@ -113,6 +113,16 @@ func (b *Budget) Hold(chatID int64, until time.Time) {
 	}
 }
 
+// Held is until when nothing may go to a chat; zero or past: it may.
+func (b *Budget) Held(chatID int64) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.chats[chatID]; a != nil {
+		return a.held
+	}
+	return time.Time{}
+}
+
 // Wait waits until an essential call to a chat may be made, and counts it. It
 // fails when ctx ends first.
 func (b *Budget) Wait(ctx context.Context, chatID int64, group bool) error {

@@ -22,9 +22,6 @@ func (s *Sender) Known() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.Budget.known()
-	for id := range s.blocked {
-		known[id] = true
-	}
 	for id := range s.migrated {
 		known[id] = true
 	}
@@ -37,9 +34,6 @@ func (s *Sender) Known() int {
 // forget does it; the caller holds mu.
 func (s *Sender) forget(chatID int64) {
 	delete(s.forgotten, chatID)
-	if time.Now().After(s.blocked[chatID]) {
-		delete(s.blocked, chatID)
-	}
 	delete(s.migrated, chatID)
 	maps.DeleteFunc(s.noTopic, func(t topic, _ bool) bool { return t.chat == chatID })
 	s.Budget.Forget(chatID)

@@ -40,12 +40,11 @@ type Sender struct {
 	recovered bool             // what the outbox holds was taken up
 	chats     map[int64]*chat
 	wanted    map[int64]bool
-	blocked   map[int64]time.Time // by retry_after
-	migrated  map[int64]int64     // groups that became supergroups
-	noTopic   map[topic]bool      // topics that are gone
-	typing    map[int64]bool      // chat actions under way
-	forgotten map[int64]bool      // chats to be forgotten once nothing waits for them
-	changed   chan struct{}       // closed at each change
+	migrated  map[int64]int64 // groups that became supergroups
+	noTopic   map[topic]bool  // topics that are gone
+	typing    map[int64]bool  // chat actions under way
+	forgotten map[int64]bool  // chats to be forgotten once nothing waits for them
+	changed   chan struct{}   // closed at each change
 }
 
 type topic struct{ chat, topic int64 }
@@ -55,7 +54,7 @@ func NewSender(config Config) *Sender {
 	if config.Patience == 0 {
 		config.Patience = 10 * time.Second
 	}
-	return &Sender{Config: config, chats: map[int64]*chat{}, wanted: map[int64]bool{}, blocked: map[int64]time.Time{},
+	return &Sender{Config: config, chats: map[int64]*chat{}, wanted: map[int64]bool{},
 		migrated: map[int64]int64{}, noTopic: map[topic]bool{}, typing: map[int64]bool{},
 		forgotten: map[int64]bool{}, changed: make(chan struct{})}
 }
@@ -97,8 +96,11 @@ func (s *Sender) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for id, until := range blocked {
+		s.Budget.Hold(id, until)
+	}
 	s.change(func() {
-		s.blocked, s.recovered = blocked, true
+		s.recovered = true
 		for _, id := range chats {
 			s.wanted[id] = true
 		}
@@ -164,8 +166,7 @@ func (s *Sender) start(ctx context.Context) {
 func (s *Sender) Typing(chatID, topicID int64, group bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.group == nil || s.typing[chatID] || s.chats[chatID] != nil || time.Now().Before(s.blocked[chatID]) ||
-		!s.Budget.Try(chatID, group) {
+	if s.group == nil || s.typing[chatID] || s.chats[chatID] != nil || !s.Budget.Try(chatID, group) {
 		return
 	}
 	s.typing[chatID] = true
@@ -203,8 +204,7 @@ func (s *Sender) address(chatID, topicID int64) (int64, int64) {
 // block holds back everything for a chat, in the store too.
 func (s *Sender) block(ctx context.Context, chatID int64, wait time.Duration) error {
 	until := time.Now().Add(wait)
-	s.change(func() { s.blocked[chatID] = until })
-	s.Budget.Hold(chatID, until) // also for a message that already waits for its turn
+	s.Budget.Hold(chatID, until)
 	s.Log.Info("chat has to wait", zap.Int64("chat", chatID), zap.Duration("retry_after", wait))
 	return fatal(s.Store.BlockChat(context.WithoutCancel(ctx), chatID, until))
 }

@@ -136,9 +136,7 @@ func (c *chat) storeFailed(ctx context.Context, err error) (bool, error) {
 
 // wait waits until the message may be tried; false when that is too late.
 func (c *chat) wait(ctx context.Context, o store.Outgoing) bool {
-	c.mu.Lock()
-	until := c.blocked[c.id]
-	c.mu.Unlock()
+	until := c.Budget.Held(c.id)
 	if o.NotBefore.After(until) {
 		until = o.NotBefore
 	}
