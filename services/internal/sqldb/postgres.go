@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -147,12 +148,12 @@ func (tableSchema) done(ctx context.Context, tx *sql.Tx) (n int, err error) {
 }
 
 // lock makes the row where it is missing, and holds it until the transaction
-// ends: whoever else is about to migrate waits here. Two that make the table at
-// once may both fail at it, in the catalog; one of them has it then.
+// ends: whoever else is about to migrate waits here. Of two that make the table at
+// once one fails in the catalog, as Busy.
 func (s tableSchema) lock(ctx context.Context, tx *sql.Tx) (n int, err error) {
 	if n, err = s.done(ctx, tx); err == nil && n == 0 {
 		if _, err = tx.ExecContext(ctx, makeSteps); err != nil {
-			return 0, err
+			return 0, lostToAnother(err)
 		}
 	}
 	if err != nil {
@@ -160,6 +161,15 @@ func (s tableSchema) lock(ctx context.Context, tx *sql.Tx) (n int, err error) {
 	}
 	err = tx.QueryRowContext(ctx, `SELECT done FROM schema_steps WHERE id = $1 FOR UPDATE`, 1).Scan(&n)
 	return n, err
+}
+
+// lostToAnother makes what is no error of the statement a matter of waiting.
+func lostToAnother(err error) error {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || refused.Code != "23505" && refused.Code != "42P07" { // unique_violation, duplicate_table
+		return err
+	}
+	return &Error{Op: "statement", Kind: Busy, Err: errors.New("another program makes the schema")}
 }
 
 func (tableSchema) set(ctx context.Context, tx *sql.Tx, n int) error {

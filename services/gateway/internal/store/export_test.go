@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"testing/fstest"
+
+	"telecodex.dev/services/internal/sqldb"
 )
 
 // Head is the work that the lane of a session goes on with, if there is any.
@@ -29,4 +32,10 @@ func (db *DB) LimitPages(ctx context.Context, pages int) error {
 		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", pages))
 		return err
 	})
+}
+
+// Newer makes the database one of a newer program.
+func (db *DB) Newer(ctx context.Context) error {
+	files := fstest.MapFS{"0001_gateway.sql": {}, "9999_newer.sql": {Data: []byte("CREATE TABLE newer (id BIGINT)")}}
+	return db.sql.Migrate(ctx, sqldb.Migrations{Files: files}, nil)
 }

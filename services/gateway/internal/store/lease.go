@@ -144,7 +144,7 @@ func (w *wait) judge(botID int64, err error) error {
 	case err != nil && !errors.Is(err, errMoved) && (!gone || w.terms.Impatient):
 		return fmt.Errorf("acquire bot %d: %w", botID, err)
 	case gone && !w.lost:
-		w.log.Error("the store cannot be reached: waiting for it", zap.Error(err))
+		w.log.Error("the store does not answer: waiting for it", zap.Error(err))
 	case err == nil && w.terms.Impatient && w.moved:
 		return &HeldError{Name: w.name}
 	}
