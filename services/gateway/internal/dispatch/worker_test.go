@@ -258,12 +258,13 @@ func (w *fakeWorker) event(ctx context.Context, id string, sequence uint64) (*or
 			}
 		}
 		skipped := !held && w.skip != nil && w.skip(id, sequence)
+		cancelled := turn.cancelled
 		w.mu.Unlock()
 		switch {
 		case held:
 		case skipped:
 			return nil, nil
-		case turn.cancelled:
+		case cancelled:
 			return &orchestratorv1.TurnEvent{TurnId: id, Sequence: sequence, Detail: finished(orchestratorv1.TurnState_TURN_STATE_CANCELLED,
 				orchestratorv1.FinishCause_FINISH_CAUSE_CANCELLED)}, nil
 		case sequence > uint64(len(turn.events)):
