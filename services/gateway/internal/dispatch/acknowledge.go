@@ -12,6 +12,7 @@ import (
 	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -108,5 +109,6 @@ func (a *acknowledger) one(ctx context.Context, t store.Turn) error {
 	if err != nil && rpc.ReasonOf(err) != diagnosticsv1.ErrorReason_ERROR_REASON_TURN_UNKNOWN {
 		return err
 	}
+	crashpoint.Here(crashpoint.Acknowledged)
 	return a.m.Store.Acknowledged(ctx, t.ID)
 }

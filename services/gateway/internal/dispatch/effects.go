@@ -9,6 +9,7 @@ import (
 	"telecodex.dev/services/gateway/internal/lane"
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -180,6 +181,7 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 		if err := st.Assign(ctx, t.ID, r.place.Worker.ID, r.place.Worker.JournalID, r.m.Turn.WorkingDir); err != nil {
 			return err
 		}
+		crashpoint.Here(crashpoint.Assigned)
 		t.WorkerID, t.JournalID, t.WorkingDir = r.place.Worker.ID, r.place.Worker.JournalID, r.m.Turn.WorkingDir
 	case lane.Unassign:
 		if err := st.Unassign(ctx, t.ID); err != nil {
@@ -192,11 +194,13 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 		if err := st.Accept(ctx, t.ID, r.accepted.GetJournalId()); err != nil {
 			return err
 		}
+		crashpoint.Here(crashpoint.Accepted)
 		t.JournalID = r.accepted.GetJournalId()
 	case lane.Name:
 		if err := st.SetThread(ctx, t.ID, r.thread); err != nil {
 			return err
 		}
+		crashpoint.Here(crashpoint.Named)
 		t.ThreadID = r.thread
 	case lane.Renew:
 		return st.Renew(ctx, t.Key)
@@ -245,6 +249,7 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 		return err
 	}
 	r.postponed = postponed{}
+	crashpoint.Here(crashpoint.Settled)
 	r.log.Info("turn settled", zap.String("turn", t.ID), zap.String("as", e.String()), zap.String("outcome", outcome.Name),
 		zap.String("code", outcome.ErrorCode))
 	if e != lane.Restart {

@@ -11,6 +11,7 @@ import (
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/crashpoint"
 )
 
 // commit judges a batch, stores it together with the cursor and hands it on.
@@ -30,6 +31,7 @@ func (p *Poller) commit(ctx context.Context, c *cycle.Cycle, updates []botapi.Up
 		c.Failed(cycle.ProcessOnceFailed, err)
 		return err
 	}
+	crashpoint.Here(crashpoint.Ingested)
 	p.cursor = in.Cursor
 	handed, sessions, commands := sortOut(in.New)
 	b := batchOf(in, floor, took)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
 	"telecodex.dev/services/orchestrator/internal/turn"
@@ -132,6 +133,7 @@ func (s *Server) AcknowledgeTurn(_ context.Context, r *orchestratorv1.Acknowledg
 	if err := s.o.Journal.Acknowledge(r.GetTurnId(), time.Now()); err != nil {
 		return nil, failure(err)
 	}
+	crashpoint.Here(crashpoint.Forgotten)
 	return &orchestratorv1.AcknowledgeTurnResponse{}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
 )
@@ -97,6 +98,7 @@ func (m *Manager) recover(ctx context.Context, record journal.Record, log *journ
 		}
 		after = events[len(events)-1].GetSequence()
 	}
+	crashpoint.Here(crashpoint.Recovering)
 	finished := o.finish(ending{cause: orchestratorv1.FinishCause_FINISH_CAUSE_WORKER_LOST})
 	event := finishedEvent(finished)
 	event.TurnId, event.Sequence, event.OccurredAt = record.TurnID, record.LastSequence+1, timestamppb.Now()

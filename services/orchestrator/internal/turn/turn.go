@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
 )
@@ -103,6 +104,7 @@ func (t *Turn) stop(cause orchestratorv1.FinishCause) {
 // run takes the turn from the journal's row to its finished event.
 func (t *Turn) run() {
 	accepted := t.accept()
+	crashpoint.Here(crashpoint.Journaled)
 	close(t.decided)
 	if !accepted {
 		t.manager.release(t)
@@ -110,11 +112,13 @@ func (t *Turn) run() {
 	}
 	t.started = time.Now()
 	t.execute()
+	crashpoint.Here(crashpoint.Reaped)
 	t.conclude(t.outcome.finish(t.ending))
 }
 
 // accept writes the turn's row, before anything is started.
 func (t *Turn) accept() bool {
+	crashpoint.Here(crashpoint.Reserved)
 	record, writer, err := t.manager.journal.Accept(journal.NewTurn{
 		TurnID: t.spec.TurnID, SessionID: t.spec.SessionID, ThreadID: t.spec.Codex.ThreadID, Digest: t.digest, Created: time.Now(),
 	})
@@ -139,6 +143,7 @@ func (t *Turn) execute() {
 		t.ending.cause = orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN
 		return
 	}
+	crashpoint.Here(crashpoint.Spawned)
 	t.begun = journal.Update{State: orchestratorv1.TurnState_TURN_STATE_RUNNING, Started: t.started}
 	newWatch(t, run).follow()
 	exit := run.Wait()
@@ -200,6 +205,7 @@ func (t *Turn) append(events []*orchestratorv1.TurnEvent, update journal.Update)
 			t.retain(events)
 			return
 		}
+		crashpoint.Here(crashpoint.Appended)
 		t.publish(events, false)
 	})
 	if err != nil {
@@ -236,6 +242,7 @@ func (t *Turn) conclude(finished *orchestratorv1.Finished) {
 		update.FinishedAt = event.OccurredAt.AsTime()
 		events, err := t.commitLast(event, update)
 		if err == nil {
+			crashpoint.Here(crashpoint.Finished)
 			t.manager.release(t)
 			t.publish(events, true)
 			break
