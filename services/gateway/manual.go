@@ -12,14 +12,20 @@ func Manual() command.Command {
 			"by orchestrator workers, and sends the answers. Standard output carries one report of a cycle a line, as JSON; " +
 			"the log goes to standard error.\n\n" +
 			"A flag outweighs its variable, and that the default. Booleans are words of their own: --live-mode true.",
-		Flags:    Flags(),
-		Statuses: Statuses(),
-		Files:    Files(),
+		Flags:     Flags(),
+		Variables: Variables(),
+		Statuses:  Statuses(),
+		Files:     Files(),
 		Examples: []command.Entry{
 			{Name: "CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 gateway", Text: "Serve one chat with the worker at 127.0.0.1:7450."},
 			{Name: "gateway --orchestrator-mode default", Text: "The rollback mode: answer with an echo, and keep what waits for Codex."},
 		},
 	}
+}
+
+// Variables are what a gateway reads beside its settings.
+func Variables() []command.Flag {
+	return []command.Flag{{Variable: "HTTPS_PROXY", Value: "URL", Help: "the proxy for calls of the Bot API; HTTP_PROXY and NO_PROXY mean what they usually do. Workers are never called through one"}}
 }
 
 // Statuses are how a gateway ends.

@@ -12,7 +12,8 @@ func Manual() command.Command {
 			"journals it, and streams it over gRPC. Any number of workers may serve a gateway; each owns its own disk. The " +
 			"log goes to standard error.\n\n" +
 			"A flag outweighs its variable, and that the default; a variable that is empty means the default.",
-		Flags: Flags(),
+		Flags:     Flags(),
+		Variables: Variables(),
 		Statuses: []command.Entry{
 			{Name: "0", Text: "It was stopped; what ran had ORCHESTRATOR_DRAIN_S to end."},
 			{Name: "1", Text: "It could not serve; the log says why."},
@@ -23,6 +24,15 @@ func Manual() command.Command {
 			{Name: "orchestrator", Text: "Serve the gateways of this machine with the codex of the PATH."},
 			{Name: "orchestrator --allowed-sandboxes read-only --max-turns 4", Text: "Let Codex look, not touch, four turns at a time."},
 		},
+	}
+}
+
+// Variables are what a worker reads beside its settings.
+func Variables() []command.Flag {
+	return []command.Flag{
+		{Variable: "PATH", Value: "LIST", Help: "where Codex is looked for; Codex gets it too"},
+		{Variable: "LANG", Value: "LOCALE", Help: "Codex gets it too, and of the rest of the environment nothing but what ORCHESTRATOR_CODEX_ENV names"},
+		{Variable: "CODEX_HOME", Value: command.Dir, Default: "~/.codex", Help: "where Codex keeps login, configuration and threads, unless ORCHESTRATOR_CODEX_HOME says it"},
 	}
 }
 

@@ -54,9 +54,9 @@ func manual() command.Command {
 	return m
 }
 
-// workerVariables are the settings of the worker in this process, which have no
-// flags here.
-func workerVariables() (flags []command.Flag) {
+// variables are what is read beside the flags: the settings of the worker in this
+// process, which have no flags here, and what both services read.
+func variables() (flags []command.Flag) {
 	for _, f := range orchestrator.Flags() {
 		switch f.Variable {
 		case "ORCHESTRATOR_LISTEN_ADDR", "ORCHESTRATOR_LOG_LEVEL": // in memory; the gateway's
@@ -65,7 +65,7 @@ func workerVariables() (flags []command.Flag) {
 			flags = append(flags, f)
 		}
 	}
-	return flags
+	return slices.Concat(flags, gateway.Variables(), orchestrator.Variables())
 }
 
 func runPage() command.Command {
@@ -77,7 +77,7 @@ func runPage() command.Command {
 			"none of its own. Standard output carries one report of a cycle a line, as JSON; the log goes to standard error.\n\n" +
 			"A flag outweighs its variable, and that the default. Booleans are words of their own: --live-mode true.",
 		Flags:     gateway.Flags(),
-		Variables: workerVariables(),
+		Variables: variables(),
 		Statuses:  gateway.Statuses(),
 		Files:     slices.Concat(gateway.Files(), orchestrator.Files()),
 		Examples: []command.Entry{
@@ -115,7 +115,7 @@ func doctorPage() command.Command {
 			"CHANNEL_ORCHESTRATOR_ADDR those workers are asked instead. Each line is ok, warn or fail, with what mends it.\n\n" +
 			"It changes nothing, prints no secret and does not disturb a bot that runs: what is in use is only looked at.",
 		Flags:     append(flags, gateway.Flags()...),
-		Variables: workerVariables(),
+		Variables: variables(),
 		Statuses: []command.Entry{{Name: "0", Text: "Nothing failed."}, {Name: "1", Text: "A check failed: the bot cannot run like this."},
 			{Name: "2", Text: "The command line is invalid; one line of JSON on standard output says why."}, interruptedStatus()},
 		Examples: []command.Entry{

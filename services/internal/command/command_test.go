@@ -98,7 +98,8 @@ func TestPageSaysEverythingOfTheTable(t *testing.T) {
 		}
 	}
 	want := "    --ack-policy POLICY\n        when it counts\n        [variable X_ACK_POLICY; default always; one of always, on-success]\n"
-	if !strings.Contains(run.Page(), want) || !strings.Contains(run.Page(), "    --once\n        stop then\n        [variable X_ONCE]\n") {
+	if !strings.Contains(run.Page(), want) || !strings.Contains(run.Page(), "    --once\n        stop then\n        [variable X_ONCE]\n") ||
+		!strings.Contains(run.Page(), "\nFILES\n    It leaves none behind.\n") {
 		t.Errorf("flags are missing in:\n%s", run.Page())
 	}
 	for line := range strings.Lines(program.Page()) {

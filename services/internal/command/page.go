@@ -43,6 +43,10 @@ func (c Command) Page() string {
 	}
 	p.entries("EXIT STATUS", c.Statuses)
 	p.entries("FILES", c.Files)
+	if len(c.Files) == 0 {
+		p.section("FILES")
+		p.line(4, "It leaves none behind.")
+	}
 	p.entries("EXAMPLES", c.Examples)
 	return p.text.String()
 }
