@@ -2,12 +2,10 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"go.uber.org/zap"
 
-	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
 )
@@ -40,10 +38,4 @@ func Refuse(stdout io.Writer, problem error) int {
 		return lifecycle.ExitFailed
 	}
 	return lifecycle.ExitUsage
-}
-
-// fatal says that the store was lost to another gateway.
-func fatal(err error) bool {
-	fenced := (*store.FencedError)(nil)
-	return errors.As(err, &fenced)
 }

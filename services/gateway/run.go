@@ -114,14 +114,14 @@ func (g *gateway) keepHouse(ctx context.Context, held *store.Store) error {
 		case <-ctx.Done():
 			return nil
 		case <-beat.C:
-			if err := held.Beat(ctx); fatal(err) {
+			if err := held.Beat(ctx); store.Fenced(err) {
 				return err
 			} else if err != nil && ctx.Err() == nil {
 				g.log.Error("store cannot be written", zap.Error(err))
 			}
 		case now := <-prune.C:
 			removed, err := held.Prune(ctx, now)
-			if fatal(err) {
+			if store.Fenced(err) {
 				return err
 			}
 			g.log.Info("settled updates removed", zap.Int("count", removed), zap.Error(err))

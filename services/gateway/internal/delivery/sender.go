@@ -11,6 +11,7 @@ import (
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/lifecycle"
 )
 
@@ -85,6 +86,7 @@ func (s *Sender) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	crashpoint.Here(crashpoint.Doubted)
 	for _, o := range inDoubt {
 		s.doubt(store.Key{}, o) // its own cycle ended with the other process
 	}
@@ -211,7 +213,7 @@ func (s *Sender) block(ctx context.Context, chatID int64, wait time.Duration) er
 
 // fatal keeps of an error only that the store was lost to another gateway.
 func fatal(err error) error {
-	if fenced := (*store.FencedError)(nil); errors.As(err, &fenced) {
+	if store.Fenced(err) {
 		return err
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/lifecycle"
 )
 
 const (
@@ -92,7 +94,9 @@ func (c *chat) next(ctx context.Context) (again bool, err error) {
 	}
 	o.Attempts++
 	started := time.Now()
+	crashpoint.Here(crashpoint.Sending)
 	messageID, sendErr := c.send(ctx, o)
+	crashpoint.Here(crashpoint.Answered)
 	c.spent[o.Key] += time.Since(started)
 	again, err = c.after(ctx, o, messageID, sendErr)
 	if err != nil {
@@ -117,6 +121,7 @@ func (c *chat) ended(o store.Outgoing, r store.SentResult) (again bool) {
 	if r.More {
 		c.ahead = &r.Next
 	}
+	crashpoint.Here(crashpoint.Sent)
 	c.settle(o, r)
 	return r.More
 }
@@ -130,7 +135,7 @@ func (c *chat) storeFailed(ctx context.Context, err error) (bool, error) {
 	if c.Once && c.failures >= onceAttempts {
 		return false, nil
 	}
-	sleep(ctx, c.backoff(lastBackoff))
+	lifecycle.Sleep(ctx, c.backoff(lastBackoff))
 	return true, nil
 }
 
@@ -147,7 +152,7 @@ func (c *chat) wait(ctx context.Context, o store.Outgoing) bool {
 	if c.refused {
 		c.sleepUntilWoken(ctx, time.Until(until))
 	} else {
-		sleep(ctx, time.Until(until))
+		lifecycle.Sleep(ctx, time.Until(until))
 	}
 	return ctx.Err() == nil
 }
@@ -348,22 +353,10 @@ func (c *chat) persist(ctx context.Context, write func(context.Context) error) e
 			return err
 		}
 		c.Log.Error("outbox cannot be written", zap.Int64("chat", c.id), zap.Error(err))
-		sleep(ctx, pause)
+		lifecycle.Sleep(ctx, pause)
 	}
 }
 
 func (c *chat) mark(ctx context.Context, o store.Outgoing, at time.Time, reason string, inDoubt bool) error {
 	return c.persist(ctx, func(ctx context.Context) error { return c.Store.MarkRetry(ctx, o.ID, at, reason, inDoubt) })
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -3,12 +3,13 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"time"
 
 	"go.uber.org/zap"
 
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/lifecycle"
 )
 
 // commands are the updates that are handled at once, beside the lanes.
@@ -28,12 +29,12 @@ func (m *Manager) runCommands(ctx context.Context) error {
 		for i := 0; err == nil && i < len(list) && ctx.Err() == nil; i++ {
 			err = m.handle(ctx, list[i])
 		}
-		if fenced := (*store.FencedError)(nil); errors.As(err, &fenced) {
+		if store.Fenced(err) {
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
 			m.Log.Error("commands could not be handled", zap.Error(err))
-			sleep(ctx, pause)
+			lifecycle.Sleep(ctx, pause)
 			pause = min(2*pause, lastPause)
 			continue
 		}
@@ -44,15 +45,6 @@ func (m *Manager) runCommands(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // handle carries out one command.
@@ -82,6 +74,7 @@ func (m *Manager) answer(ctx context.Context, u store.Update, messages []store.M
 	if err := m.Store.SettleCommand(context.WithoutCancel(ctx), u.Key, false, messages); err != nil {
 		return err
 	}
+	crashpoint.Here(crashpoint.Commanded)
 	m.rest(u.SessionID, u.ChatID)
 	if len(messages) > 0 {
 		m.Posted(u.ChatID)
@@ -190,6 +183,7 @@ func (m *Manager) Resolve(ctx context.Context, turnID, choice string) (store.Res
 		prompt = resumePrompt(t)
 	}
 	resolved, err := m.Store.Resolve(ctx, turnID, choice, prompt)
+	crashpoint.Here(crashpoint.Resolved)
 	if err == nil && resolved.Next != nil {
 		m.Wake([]string{resolved.Next.SessionID}, false)
 	}

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"telecodex.dev/services/gateway/internal/lane"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/gateway/internal/workers"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -232,6 +232,7 @@ func until(since time.Time, d time.Duration, on bool) <-chan time.Time {
 func (r *runner) take(i item) (lane.Input, bool) {
 	switch {
 	case i.accepted != nil:
+		crashpoint.Here(crashpoint.Joined)
 		r.accepted, r.joined = i.accepted, time.Now()
 		r.typed = r.joined.Add(typingAfter - typingEvery)
 		return lane.Input{Kind: lane.Joined}, true
@@ -275,6 +276,7 @@ func (r *runner) takeEvent(e *orchestratorv1.TurnEvent) (lane.Input, bool) {
 		return lane.Input{Kind: lane.Named}, true
 	}
 	if r.finished = e.GetFinished(); r.finished != nil {
+		crashpoint.Here(crashpoint.Finishing)
 		return lane.Input{Kind: lane.Finished, Outcome: r.outcome()}, true
 	}
 	return lane.Input{}, false
@@ -328,7 +330,7 @@ func (r *runner) showTyping() {
 // storeFailed handles a failed read or write of the store: an error when the
 // store is lost to another gateway.
 func (r *runner) storeFailed(ctx context.Context, err error) ([]lane.Input, error) {
-	if fenced := (*store.FencedError)(nil); errors.As(err, &fenced) {
+	if store.Fenced(err) {
 		return nil, err
 	}
 	if ctx.Err() != nil {

@@ -17,6 +17,7 @@ import (
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/crashpoint"
 )
 
 // Config is what a poller works with.
@@ -92,8 +93,7 @@ func (p *Poller) Run(ctx context.Context) (err error) {
 	short := p.LongPoll == 0 || p.Once
 	for {
 		asked, wait, err := p.cycle(ctx, short)
-		var fenced *store.FencedError
-		if errors.As(err, &fenced) {
+		if store.Fenced(err) {
 			return err
 		}
 		if p.Once || ctx.Err() != nil {
@@ -166,6 +166,7 @@ func (p *Poller) cycle(ctx context.Context, short bool) (asked bool, wait time.D
 		return false, p.Interval - took, nil
 	}
 	before := p.cursor
+	crashpoint.Here(crashpoint.Fetched)
 	if err := p.commit(ctx, c, updates, took); err != nil {
 		return false, p.backoff(), err
 	}

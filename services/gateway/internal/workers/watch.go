@@ -37,7 +37,7 @@ func (d *Directory) watch(ctx context.Context, e *entry) {
 		if d.forget(e) {
 			return
 		}
-		sleep(ctx, backoff/2+rand.N(backoff))
+		lifecycle.Sleep(ctx, backoff/2+rand.N(backoff))
 		backoff = min(2*backoff, lastBackoff)
 		// gRPC's own backoff grows to two minutes.
 		e.conn.ResetConnectBackoff()
@@ -140,7 +140,7 @@ func (d *Directory) follow(ctx context.Context, group *lifecycle.Group, name str
 		if err == nil {
 			d.reconcile(group, mine, addresses)
 		}
-		sleep(ctx, d.config.Lookup)
+		lifecycle.Sleep(ctx, d.config.Lookup)
 	}
 	return nil
 }
@@ -191,13 +191,4 @@ func lookup(ctx context.Context, resolver Resolver, name string) ([]string, erro
 		addresses = append(addresses, net.JoinHostPort(h, port))
 	}
 	return addresses, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
