@@ -47,7 +47,7 @@ func TestCtrlC(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
-			p := b.live()
+			p := b.live(nil)
 			b.asks(p, 1)
 			if tt.text != "" {
 				b.sim.Inject(telegramsim.Incoming{ChatID: chat, UserID: person, Text: tt.text})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func run(m *testing.M) (status int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if built, err = harness.Build(context.Background(), dir, "telecodex", "fakecodex"); err != nil {
+	if built, err = harness.Build(context.Background(), dir, "telecodex", "orchestrator", "fakecodex"); err != nil {
 		return 0, err
 	}
 	if status = m.Run(); status == 0 {
@@ -90,7 +91,7 @@ func (b *bench) start(args []string, env ...string) *harness.Process {
 
 // live starts a live run: Telegram is the simulator, the installed Codex the
 // scripted one.
-func (b *bench) live(args ...string) *harness.Process {
+func (b *bench) live(args []string, env ...string) *harness.Process {
 	b.t.Helper()
 	var err error
 	if b.sim, err = telegramsim.Start("127.0.0.1:0", telegramsim.Options{Token: token}); err != nil {
@@ -115,10 +116,19 @@ func (b *bench) live(args ...string) *harness.Process {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return b.start(append([]string{"smoke", "--wait-s", "60"}, args...),
+	return b.start(append([]string{"smoke", "--wait-s", "60"}, args...), append(env,
 		"CHANNEL_TOKEN_FILE=token.txt", "CHANNEL_TELEGRAM_API_URL="+b.sim.URL, fmt.Sprintf("CHANNEL_ALLOWED_CHAT_IDS=%d", chat),
 		"CODEX_HOME="+filepath.Join(b.dir, "codex_home"), "ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1",
-		"PATH="+b.dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+		"PATH="+b.dir+string(os.PathListSeparator)+os.Getenv("PATH"))...)
+}
+
+// writes plays the person: it writes whenever the program asks for it, so often.
+func (b *bench) writes(p *harness.Process, output func() string, times int) {
+	b.t.Helper()
+	for asked := range times {
+		b.eventually(p, "it asks", func() bool { return strings.Count(output(), "send this message to the bot") > asked })
+		b.sim.Inject(telegramsim.Incoming{ChatID: chat, UserID: person, Text: words})
+	}
 }
 
 func (b *bench) eventually(p *harness.Process, what string, met func() bool) {

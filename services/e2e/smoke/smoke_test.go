@@ -1,10 +1,12 @@
 package smoke
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
-	"telecodex.dev/services/internal/telegramsim"
+	"telecodex.dev/services/e2e/internal/harness"
 )
 
 func TestSimulated(t *testing.T) {
@@ -33,11 +35,8 @@ func TestSimulatedDespiteSettings(t *testing.T) {
 
 func TestLive(t *testing.T) {
 	b := newBench(t)
-	p := b.live("--json")
-	for message := range 4 { // S1, both injections of S3, S4
-		b.eventually(p, "it asks", func() bool { return strings.Count(p.Stderr(), "send this message to the bot") > message })
-		b.sim.Inject(telegramsim.Incoming{ChatID: chat, UserID: person, Text: words})
-	}
+	p := b.live([]string{"--json"})
+	b.writes(p, p.Stderr, 4) // S1, both injections of S3, S4
 	if status := b.ends(p); status != 0 || !strings.HasPrefix(p.Stdout(), `{"protocol":"tg-live-e2",`) {
 		t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
 	}
@@ -62,6 +61,32 @@ func TestLive(t *testing.T) {
 	}
 	if strings.Contains(p.Stdout()+p.Stderr(), "BBLiveToken") || strings.Contains(p.Stdout()+p.Stderr(), "own words") {
 		t.Errorf("it prints\n%s%s", p.Stdout(), p.Stderr())
+	}
+}
+
+// With separate services the turns run at the worker, but for the one that needs
+// a PATH without Codex.
+func TestLiveWithAWorker(t *testing.T) {
+	b := newBench(t)
+	worker, err := harness.StartWorker(t.Context(), harness.WorkerConfig{Programs: built, Dir: filepath.Join(b.dir, "worker")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := worker.Stop(patience); err != nil {
+			t.Error(err)
+		}
+	})
+	p := b.live(nil, "CHANNEL_ORCHESTRATOR_ADDR="+worker.Addr)
+	b.writes(p, p.Stdout, 4)
+	if status := b.ends(p); status != 0 {
+		t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
+	}
+	if threads, err := os.ReadDir(filepath.Join(b.dir, "worker", "codex", "fake_sessions")); err != nil || len(threads) == 0 {
+		t.Errorf("the worker's Codex has %d threads, %v", len(threads), err)
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "codex_home")); err == nil {
+		t.Error("Codex ran beside the worker")
 	}
 }
 
