@@ -67,7 +67,7 @@ func Open(ctx context.Context, path string) (*Journal, error) {
 	return &Journal{db: db, id: id, committer: newCommitter(db)}, nil
 }
 
-// logBytes is the length that the write-ahead log begins with: some thousand commits of an event.
+// logBytes is the length that the write-ahead log begins with: about a thousand commits of one event.
 const logBytes = 4 << 20
 
 // identify reads the journal's id, or gives a new journal one.

@@ -110,7 +110,7 @@ func relay[M any](m *turn.Manager, stream grpc.ServerStreamingServer[M], turnID 
 	return nil
 }
 
-// WatchWorker streams how busy the worker is: at once, on every change, and as a
+// WatchWorker streams how busy the worker is: at once, when it changes, and as a
 // heartbeat. It ends with the worker.
 func (s *Server) WatchWorker(_ *orchestratorv1.WatchWorkerRequest, stream grpc.ServerStreamingServer[orchestratorv1.WatchWorkerResponse]) error {
 	return s.watchWorker(stream.Context(), stream.Send)
