@@ -119,7 +119,7 @@ func TestChaos(t *testing.T) {
 	r := play(t, built, Config{
 		Seed: seed, For: length, Patience: 40 * time.Second,
 		Chats: 50, Rate: 6, Waiting: 300,
-		Gateways:     []Lives{GatewayLives(seed, 0, freeze)},
+		Gateways:     []Lives{GatewayLives(seed, 0, freeze), GatewayLives(seed, 1, freeze)},
 		Workers:      []Lives{WorkerLives(seed, 0), WorkerLives(seed, 1)},
 		Misbehaviour: telegramsim.Misbehaviour{Seed: seed, PerMille: 100, Conflicts: 4, Replays: 30},
 		RestartIDs:   min(length/3, time.Minute), Store: os.Getenv("CHAOS_STORE"),
