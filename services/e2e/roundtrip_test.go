@@ -64,6 +64,7 @@ func TestFailuresOfCodexAreDiagnosed(t *testing.T) {
 }
 
 func TestOneCycleLeavesWhatNoWorkerCanDo(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.say("one")
 	s.say("two")
