@@ -376,53 +376,6 @@ func TestOutcomesAndWhatThePersonIsTold(t *testing.T) {
 	}
 }
 
-func TestAnUnreachableWorkerIsReportedAndTheTurnRunsWhenItIsBack(t *testing.T) {
-	gone := goneWorker(t, "a")
-	w := newWorld(t, gone)
-	w.config.Patience = 30 * time.Millisecond
-	w.run()
-	first, second := w.prompt("one"), w.prompt("two")
-	w.eventually("both reported", func() bool { return len(w.details()) == 2 })
-	for _, code := range w.details() {
-		equal(t, "code", code, cycle.CodexExecFailed)
-	}
-	equal(t, "state", w.trace(first).Update.State, store.Queued)
-	gone.serve(t, gone.address)
-	equal(t, "outcome", w.settled(first).Outcome, "succeeded")
-	equal(t, "outcome", w.settled(second).Outcome, "succeeded")
-}
-
-// Its id was on the disk too: to the gateway it is another worker.
-func TestAWorkerThatLostItsDiskHoldsNobodyUp(t *testing.T) {
-	f, other := idleWorker("a"), idleWorker("b")
-	stop := f.serve(t, "127.0.0.1:0")
-	w := newWorld(t, f).run()
-	const idle = 2
-	for _, c := range []int64{chat, idle} {
-		w.settled(w.send(c, store.KindPrompt, "first"))
-		w.outbox(c)
-	}
-	f.set(func() { f.hold = holding })
-	running := w.prompt("runs")
-	w.eventually("accepted", func() bool { return w.trace(running).Update.State == store.Accepted })
-	stop()
-	waiting := w.send(idle, store.KindPrompt, "waits")
-	other.serve(t, f.address)
-	equal(t, "what ran is the person's to decide", w.settled(running).State, store.Interrupted)
-	turn := w.settled(waiting)
-	equal(t, "outcome", turn.Outcome, "succeeded")
-	equal(t, "worker", turn.WorkerID, "b")
-	equal(t, "thread asked for", other.request(turn.ID).GetThreadId(), "")
-	messages := w.outbox(idle)
-	if len(messages) != 2 || messages[0].Text != render.WorkerGone() || messages[1].Text != "hi" {
-		t.Errorf("messages = %+v", messages)
-	}
-	w.eventually("acknowledged", func() bool {
-		left, err := w.store.Unacknowledged(t.Context())
-		return err == nil && len(left) == 0
-	})
-}
-
 func TestOnceLeavesWhatCannotBeDone(t *testing.T) {
 	gone := goneWorker(t, "a")
 	w := newWorld(t, gone)
