@@ -752,7 +752,7 @@ type Session struct {
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// Turns that wait or run.
 	OpenTurns int32 `protobuf:"varint,6,opt,name=open_turns,json=openTurns,proto3" json:"open_turns,omitempty"`
-	// When a turn of it last ended or was accepted.
+	// When a turn of it last ended, or its worker or its thread changed.
 	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
