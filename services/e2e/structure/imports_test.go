@@ -77,7 +77,7 @@ func allowed() map[string][]string {
 		g + "dispatch": {gen, protobuf, grpc, zap, xsync, crashpoint, lifecycle, rpc,
 			g + "admission", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, zap, prometheus, checkup, command, lifecycle, logging, metrics, rpc,
+		"gateway": {gen, protobuf, zap, prometheus, checkup, command, lifecycle, logging, metrics, rpc, sqldb,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 
