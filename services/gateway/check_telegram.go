@@ -61,7 +61,7 @@ func (c Config) checkTelegram(ctx context.Context, poll bool) []checkup.Finding 
 
 // unknown is a finding about what could not be asked.
 func unknown(name string) checkup.Finding {
-	return checkup.Doubtful(name, "not known", "mend what stands above, then ask again")
+	return checkup.Doubtful(name, "not known", "mend what else fails, then ask again")
 }
 
 func tokenFinding(err error) checkup.Finding {
@@ -86,13 +86,15 @@ func (c Config) checkTokenFile() []checkup.Finding {
 // checkPoller says whether somebody else takes the bot's updates.
 func (c Config) checkPoller(ctx context.Context, bot *botapi.Client, pending int, poll bool) checkup.Finding {
 	const name, mend = "poller", "stop the other program that uses this token, or revoke the token with @BotFather (/revoke)"
-	if used, err := store.InUse(c.Store); err == nil && used {
+	used, err := store.InUse(c.Store)
+	switch {
+	case err != nil:
+		return unknown(name) // the store says why
+	case used:
 		return c.checkRunning(ctx)
-	}
-	if poll {
+	case poll:
 		return provoke(ctx, bot, mend)
-	}
-	if pending == 0 {
+	case pending == 0:
 		return checkup.Well(name, "no gateway uses the store, and no other was noticed; `telecodex doctor --poll` makes sure, and ends another's poll once")
 	}
 	select {
@@ -194,7 +196,7 @@ func (c *clockReader) finding() checkup.Finding {
 	detail := fmt.Sprintf("%s off Telegram's", off)
 	switch {
 	case c.took == 0:
-		return checkup.Doubtful(name, "not known: Telegram did not answer", "mend what stands above, then ask again")
+		return checkup.Doubtful(name, "not known: Telegram did not answer", "mend what else fails, then ask again")
 	case off >= clockWrong:
 		return checkup.Broken(name, detail, mend)
 	case off >= clockOff:

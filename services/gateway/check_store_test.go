@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
+	"telecodex.dev/services/internal/checkup"
+	"telecodex.dev/services/internal/pgtest"
+	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/sqldb"
+)
+
+// polls is a gateway that only says how its polls go.
+type polls struct {
+	gatewayv1.UnimplementedGatewayServiceServer
+	last *timestamppb.Timestamp
+}
+
+func (p *polls) GetStatus(context.Context, *gatewayv1.GetStatusRequest) (*gatewayv1.GetStatusResponse, error) {
+	return &gatewayv1.GetStatusResponse{LastPollAt: p.last}, nil
+}
+
+func TestRunningGatewaySaysHowItsPollsGo(t *testing.T) {
+	sim := simulate(t)
+	for _, tt := range []struct {
+		name    string
+		last    *timestamppb.Timestamp
+		verdict checkup.Verdict
+		detail  string
+	}{
+		{"lately", timestamppb.Now(), checkup.OK, "polled with success"},
+		{"not yet", nil, checkup.Warn, "has not polled with success yet"},
+		{"long ago", timestamppb.New(time.Now().Add(-time.Hour)), checkup.Fail, "last polled with success 1h0m"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := sound(t, sim)
+			lock, err := sqldb.TryLock(c.Store + ".lock")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lock.Unlock()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			operator := rpc.NewServer(zap.NewNop())
+			gatewayv1.RegisterGatewayServiceServer(operator, &polls{last: tt.last})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- operator.Serve(ctx, listener, 0) }()
+			defer func() { cancel(); <-done }()
+			c.ListenAddr = listener.Addr().String()
+			expect(t, examined(t, c, false), "poller", tt.verdict, tt.detail)
+		})
+	}
+}
+
+func TestStoreOnAServerIsLookedAt(t *testing.T) {
+	sim := simulate(t)
+	dsn := server.URL(t)
+	readOnly, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameters := readOnly.Query()
+	parameters.Set("default_transaction_read_only", "on")
+	readOnly.RawQuery = parameters.Encode()
+	for _, tt := range []struct {
+		name, store string
+		verdict     checkup.Verdict
+		detail      string
+	}{
+		{"as it should be", dsn, checkup.OK, "what is committed lasts"},
+		{"not to be written", readOnly.String(), checkup.Fail, "cannot be written"},
+		{"not there", "postgres://user:" + url.QueryEscape(pgtest.Password) + "@127.0.0.1:1/db", checkup.Fail, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := sound(t, sim)
+			c.Store = tt.store
+			found := examined(t, c, false)
+			expect(t, found, "store", tt.verdict, tt.detail)
+			if text := found["store"].Detail; strings.Contains(text, pgtest.Password) || strings.Contains(text, url.QueryEscape(pgtest.Password)) {
+				t.Errorf("the password is shown: %s", text)
+			}
+		})
+	}
+}
