@@ -8,13 +8,13 @@ import (
 // Forget lets go of what is known of a chat, once nothing waits for it. What still
 // holds, Telegram says again; until when the chat has to wait stays.
 func (s *Sender) Forget(chatID int64) {
-	s.change(func() {
-		if s.chats[chatID] != nil || s.wanted[chatID] {
-			s.forgotten[chatID] = true
-			return
-		}
-		s.forget(chatID)
-	})
+	s.mu.Lock() // nobody waits for this change
+	defer s.mu.Unlock()
+	if s.chats[chatID] != nil || s.wanted[chatID] {
+		s.forgotten[chatID] = true
+		return
+	}
+	s.forget(chatID)
 }
 
 // Known is of how many chats anything is known.
