@@ -17,10 +17,10 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/rpc"
-	"telecodex.dev/services/internal/sqldb"
 )
 
 // Values of Config.AckPolicy and Config.OrchestratorMode.
@@ -258,11 +258,8 @@ func (r *rawConfig) checkWorkers() (err error) {
 
 // checkStore never repeats what it refuses: a URL holds a password.
 func (r *rawConfig) checkStore() error {
-	if !sqldb.IsPostgres(r.Store) && (r.Store == "" || strings.Contains(r.Store, "://")) {
-		return errors.New("store must be the path of a SQLite file or a postgres:// URL")
-	}
-	if err := sqldb.CheckTarget(r.Store); err != nil {
-		return fmt.Errorf("store: %w", err)
+	if err := store.CheckDSN(r.Store); err != nil {
+		return fmt.Errorf("store %w", err)
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ type Server struct {
 	port  int
 	guard *guard
 	mu    sync.Mutex
-	made  int // schemas
+	made  int       // schemas
+	admin *pgx.Conn // nil: not open
 }
 
 // New returns a server that runs from the first call of URL to Close. A test
@@ -80,12 +81,16 @@ func (s *Server) Exec(t testing.TB, statements string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, s.address().String())
-	if err == nil {
-		_, err = conn.Exec(ctx, statements)
-		err = errors.Join(err, conn.Close(ctx))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admin == nil || s.admin.Ping(ctx) != nil { // the server may have been restarted
+		conn, err := pgx.Connect(ctx, s.address().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.admin = conn
 	}
-	if err != nil {
+	if _, err := s.admin.Exec(ctx, statements); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -119,6 +124,11 @@ func (s *Server) Start(t testing.TB) {
 func (s *Server) Close() error {
 	if s.guard == nil {
 		return nil
+	}
+	if s.admin != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+		defer cancel()
+		_ = s.admin.Close(ctx) // the server may have ended it
 	}
 	return s.guard.end()
 }
@@ -174,7 +184,7 @@ func (s *Server) launch() (err error) {
 		return err
 	}
 	// What initdb writes needs no flush: no test cuts the power.
-	if err := s.run("initdb", "--no-sync", "-D", s.data(), "-U", admin, "-A", "password", "--pwfile", password, "-E", "UTF8",
+	if err := s.run("initdb", "--no-sync", "--wal-segsize=1", "-D", s.data(), "-U", admin, "-A", "password", "--pwfile", password, "-E", "UTF8",
 		"--locale=C.UTF-8"); err != nil {
 		return err
 	}

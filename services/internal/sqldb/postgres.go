@@ -101,6 +101,9 @@ func connectPostgres(ctx context.Context, target string) (*DB, error) {
 	}
 	pool := func(conns int) *sql.DB {
 		opened := sql.OpenDB(sessions{stdlib.GetConnector(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+				return &TargetError{fmt.Sprintf("the database's encoding is %s; create it with ENCODING 'UTF8'", encoding)}
+			}
 			_, err := conn.PgConn().Exec(ctx, sessionSettings).ReadAll()
 			return err
 		}))})
@@ -114,19 +117,10 @@ func connectPostgres(ctx context.Context, target string) (*DB, error) {
 		// is one writer at a time. A stricter level would fail whoever waited.
 		writes: &sql.TxOptions{Isolation: sql.LevelReadCommitted},
 		reads:  &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}}
-	if err := db.checkEncoding(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
+	if err := db.reader.PingContext(ctx); err != nil {
+		return nil, errors.Join(Wrap("open", err), db.Close())
 	}
 	return db, nil
-}
-
-func (db *DB) checkEncoding(ctx context.Context) error {
-	var encoding string
-	err := db.Read(ctx, func(tx *sql.Tx) error { return tx.QueryRowContext(ctx, "SHOW server_encoding").Scan(&encoding) })
-	if err == nil && encoding != "UTF8" {
-		err = &TargetError{fmt.Sprintf("the database's encoding is %s; create it with ENCODING 'UTF8'", encoding)}
-	}
-	return err
 }
 
 // tableSchema counts migrations in a table of one row.

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,6 +113,18 @@ func Open(ctx context.Context, dsn string, log *zap.Logger) (*DB, error) {
 		return nil, fmt.Errorf("open the store %s: %w", db.name, err)
 	}
 	return db, nil
+}
+
+// CheckDSN says whether dsn can name a database, as far as its text goes. It never
+// repeats it: a URL holds a password.
+func CheckDSN(dsn string) error {
+	if !sqldb.IsPostgres(dsn) && (dsn == "" || strings.Contains(dsn, "://")) {
+		return errors.New("must be the path of a SQLite file or a postgres:// URL")
+	}
+	if err := sqldb.CheckTarget(dsn); err != nil {
+		return fmt.Errorf("is not usable: %w", err)
+	}
+	return nil
 }
 
 // lockOf is the file whose lock the gateway that serves from a SQLite file has.
