@@ -66,7 +66,8 @@ func (db *DB) Migrate(ctx context.Context, m Migrations, fn func(*sql.Tx) error)
 	if err != nil {
 		return err
 	}
-	return db.Write(ctx, func(tx *sql.Tx) error {
+	// Large tables take their time: no limit but ctx.
+	return transact(ctx, db.writer, db.writes, func(tx *sql.Tx) error {
 		done, err := db.schema.lock(ctx, tx)
 		if err != nil {
 			return err

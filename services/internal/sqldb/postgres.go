@@ -88,7 +88,7 @@ const sessionSettings = `SELECT set_config('synchronous_commit', 'on', false)
 	SET idle_in_transaction_session_timeout = '5s';
 	SET lock_timeout = '10s'`
 
-func connectPostgres(ctx context.Context, target string) (*DB, error) {
+func connectPostgres(target string) (*DB, error) {
 	config, err := postgresConfig(target)
 	if err != nil {
 		return nil, err
@@ -117,9 +117,6 @@ func connectPostgres(ctx context.Context, target string) (*DB, error) {
 		// is one writer at a time. A stricter level would fail whoever waited.
 		writes: &sql.TxOptions{Isolation: sql.LevelReadCommitted},
 		reads:  &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}}
-	if err := db.reader.PingContext(ctx); err != nil {
-		return nil, errors.Join(Wrap("open", err), db.Close())
-	}
 	return db, nil
 }
 

@@ -241,7 +241,7 @@ func TestPostgresRefusesADatabaseOfAnotherEncoding(t *testing.T) {
 		t.Fatal(err)
 	}
 	target.Path = "/latin"
-	_, err = sqldb.Connect(t.Context(), target.String())
+	_, err = sqldb.Open(t.Context(), target.String(), sqldb.Migrations{Files: firstThere})
 	if err == nil || !strings.Contains(err.Error(), "LATIN1") {
 		t.Errorf("Connect() = %v", err)
 	}

@@ -44,12 +44,14 @@ func Open(ctx context.Context, target string, migrations Migrations) (*DB, error
 
 // Connect opens the database at target: the path of a SQLite file, which is made
 // where it is missing (mode 0600, its directory 0700), or a postgres:// URL. Its
-// schema stays as it is. The database is closed by Close.
+// schema stays as it is. A server is asked for nothing before the first Write or
+// Read: it may be away at any time, and so at the beginning. The database is
+// closed by Close.
 //
 // Errors: *Error with a Kind; *TargetError.
 func Connect(ctx context.Context, target string) (*DB, error) {
 	if IsPostgres(target) {
-		return connectPostgres(ctx, target)
+		return connectPostgres(target)
 	}
 	return connectSQLite(ctx, target)
 }

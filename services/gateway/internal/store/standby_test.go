@@ -3,13 +3,18 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/pgtest"
 	"telecodex.dev/services/internal/sqldb"
 )
 
@@ -214,4 +219,38 @@ func TestInUseLooksAndLeavesNothing(t *testing.T) {
 		d.must(d.db.Close())
 		ask(false)
 	})
+}
+
+func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
+	own := pgtest.New()
+	t.Cleanup(func() {
+		if err := own.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := &desk{t: t, path: own.URL(t)}
+	own.Stop(t, false)
+	_, err := d.another().Await(t.Context(), bot, nil, store.Terms{Impatient: true})
+	if sqldb.KindOf(err) != sqldb.Unavailable {
+		t.Errorf("Await() = %v", err)
+	}
+	core, logs := observer.New(zap.ErrorLevel)
+	db, err := store.Open(t.Context(), d.path, zap.New(core))
+	d.must(err)
+	next := await(t.Context(), db, store.Terms{})
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); logs.Len() == 0; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it says nothing")
+		}
+	}
+	own.Start(t)
+	<-next.done
+	d.must(errors.Join(next.err, db.Close()))
+	if text := fmt.Sprint(logs.All()); logs.Len() != 1 || strings.Contains(text, pgtest.Password) || strings.Contains(text, url.PathEscape(pgtest.Password)) {
+		t.Errorf("it said %s", text)
+	}
 }
