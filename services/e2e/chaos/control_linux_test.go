@@ -19,32 +19,40 @@ func steady() Lives { return always(Life{Within: time.Hour}) }
 // nothing is broken, the same schedule must.
 func TestChaosNoticesWhatIsBroken(t *testing.T) {
 	t.Parallel()
+	lost := func(v Verdict) int { return v.Lost }
+	runTwice := func(v Verdict) int { return v.RunTwice }
+	outOfOrder := func(v Verdict) int { return v.OutOfOrder }
 	for _, tt := range []struct {
 		name   string
 		env    string
 		change func(*Config)
 		figure func(Verdict) int
+		until  func(Report) bool // it must be noticed
 	}{
 		{"a journal that is not durable", "", func(c *Config) {
-			c.Gateways[0] = always(Life{At: crashpoint.Joined, Hit: 1, Within: time.Second, Together: true, Lag: 100 * time.Millisecond, Pause: 100 * time.Millisecond})
+			c.Gateways[0] = always(Life{At: crashpoint.Joined, Hit: 1, Within: time.Second, Together: true, Lag: 300 * time.Millisecond, Pause: 100 * time.Millisecond})
 			c.LoseTail = true
-		}, func(v Verdict) int { return v.RunTwice }},
+		}, runTwice, func(r Report) bool { return runTwice(r.Verdict) > 0 }},
 		{"an acknowledgement before the commit", "ack", func(c *Config) {
 			c.Gateways[0] = always(Life{At: crashpoint.Fetched, Hit: 2, Within: time.Second})
-		}, func(v Verdict) int { return v.Lost }},
+		}, lost, func(r Report) bool { return r.Done["killed at "+string(crashpoint.Fetched)] > 0 }},
 		{"a retry policy on RunTurn", "retry", func(c *Config) {
 			c.Workers[0] = always(Life{Within: 700 * time.Millisecond, Pause: 200 * time.Millisecond})
-		}, func(v Verdict) int { return v.RunTwice }},
-		{"a lane without order", "order", func(c *Config) { c.Chats = 3 }, func(v Verdict) int { return v.OutOfOrder }},
+		}, runTwice, func(r Report) bool { return runTwice(r.Verdict) > 0 }},
+		{"a lane without order", "order", func(c *Config) { c.Chats = 3 }, outOfOrder, func(r Report) bool { return outOfOrder(r.Verdict) > 0 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			config := Config{Seed: 1, For: 4 * time.Second, Patience: 5 * time.Second, Chats: 10, Rate: 8, Waiting: 40, Slow: true,
+			config := Config{Seed: 1, For: 4 * time.Second, Patience: 10 * time.Second, Chats: 10, Rate: 8, Waiting: 40, Slow: true,
 				Gateways: []Lives{steady()}, Workers: []Lives{steady(), steady()}}
 			tt.change(&config)
 			t.Run("broken", func(t *testing.T) {
 				config := config
 				config.Env = []string{breakVariable + "=" + tt.env}
+				config.For, config.Until = time.Minute, tt.until
+				if tt.env != "ack" {
+					config.Patience = 3 * time.Second // what is lost is not asked
+				}
 				if r := play(t, broken, config); r.OK() || tt.figure(r.Verdict) == 0 {
 					t.Errorf("nothing was noticed:\n%s", r)
 				}

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,15 +89,23 @@ func (k *keeper) live(ctx context.Context, p *harness.Process, life Life) error 
 	return nil
 }
 
-// freeze stops a process for a time. It may find then that it was replaced, and
-// leave.
+// freeze stops a process for a time, if it still lives. It may find then that it
+// was replaced, and leave.
 func (k *keeper) freeze(ctx context.Context, p *harness.Process, d time.Duration) error {
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+	if err := signal(p, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("freeze %s: %w", k.name, err)
 	}
 	k.tally.count("frozen: " + k.name)
 	sleep(ctx, d)
-	return syscall.Kill(p.PID(), syscall.SIGCONT)
+	return signal(p, syscall.SIGCONT)
+}
+
+// signal sends a signal to a process that may have died meanwhile.
+func signal(p *harness.Process, s syscall.Signal) error {
+	if err := syscall.Kill(p.PID(), s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
 }
 
 func (k *keeper) logName() string { return fmt.Sprintf("%s-%03d.log", k.name, k.count) }

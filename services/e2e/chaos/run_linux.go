@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +28,10 @@ type Config struct {
 	// Programs are built with the tag crash.
 	Programs harness.Programs
 	Seed     uint64
-	// For is how long things go wrong; then everything may come to its end.
-	For time.Duration
+	// For is how long things go wrong, or until Until says that it is enough (nil:
+	// it never is); then everything may come to its end.
+	For   time.Duration
+	Until func(Report) bool
 	// Patience is how long nothing may change then.
 	Patience     time.Duration
 	Chats        int
@@ -172,6 +175,7 @@ func (r *run) havoc(ctx context.Context) error {
 	group.Go(func() error { r.people.write(ctx, r.Rate, r.Waiting); return nil })
 	group.Go(func() error { r.restartIDs(ctx); return nil })
 	group.Go(func() error { r.narrate(ctx); return nil })
+	group.Go(func() error { return r.watch(ctx, cancel) })
 	return group.Wait()
 }
 
@@ -215,17 +219,6 @@ func (r *run) wipe(worker int, keep bool) error {
 	return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, id, 0o600))
 }
 
-// loseTail cuts the end off a write-ahead log: some of the commits that were
-// said to be on the disk.
-func loseTail(path string) error {
-	const frame = 24 + 4096 // https://sqlite.org/fileformat2.html#walformat
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil // nothing was written
-	}
-	return os.Truncate(path, max(info.Size()-24*frame, info.Size()/2))
-}
-
 // together kills the workers with a gateway that has died, where that is planned.
 func together(ctx context.Context, life Life, workers []*keeper) {
 	if !life.Together {
@@ -244,6 +237,21 @@ func (r *run) restartIDs(ctx context.Context) {
 			r.tally.count("update ids began anew")
 		}
 	}
+}
+
+// watch ends the time in which things go wrong as soon as it is enough.
+func (r *run) watch(ctx context.Context, enough func()) error {
+	for r.Until != nil && ctx.Err() == nil {
+		sleep(ctx, 100*time.Millisecond)
+		e, err := r.evidence()
+		if err != nil {
+			return err
+		}
+		if r.Until(r.report(e)) {
+			enough()
+		}
+	}
+	return nil
 }
 
 func (r *run) narrate(ctx context.Context) {
@@ -268,7 +276,9 @@ func (r *run) evidence() (Evidence, error) {
 
 // report judges a run that has come to its end.
 func (r *run) report(e Evidence) Report {
-	report := Report{Seed: r.Seed, Verdict: Judge(e), Done: map[string]int{}, Errors: r.tally.errors}
+	r.tally.mu.Lock()
+	defer r.tally.mu.Unlock()
+	report := Report{Seed: r.Seed, Verdict: Judge(e), Done: map[string]int{}, Errors: slices.Clone(r.tally.errors)}
 	maps.Copy(report.Done, r.tally.counts)
 	for name, count := range r.sim.Misbehaved() {
 		report.Done["Telegram: "+name] = count

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -103,6 +104,9 @@ func (p *Process) Kill() error {
 	}
 	err := p.command.Process.Kill()
 	<-p.done
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil // it was faster
+	}
 	return err
 }
 
@@ -114,7 +118,7 @@ func (p *Process) Stop(patience time.Duration) error {
 		return nil
 	default:
 	}
-	if err := p.Terminate(); err != nil {
+	if err := p.Terminate(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	timer := time.NewTimer(patience)
