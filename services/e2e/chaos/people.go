@@ -21,8 +21,9 @@ type people struct {
 	files    string // a directory for the processes that a turn leaves behind
 	random   *rand.Rand
 	chats    []int64
-	slow     bool // every turn takes a while
-	restarts int  // of the update ids
+	slow     bool     // every turn takes a while
+	choices  []string // about interrupted turns
+	restarts int      // of the update ids
 
 	mu      sync.Mutex
 	said    []Said
@@ -44,7 +45,7 @@ type question struct {
 }
 
 func newPeople(sim *telegramsim.Server, seed uint64, chats int, files string) *people {
-	p := &people{sim: sim, seed: seed, files: files, random: random(seed, streamPeople), updates: map[Place]int64{},
+	p := &people{sim: sim, choices: []string{Again, Again, Resume, Drop}, seed: seed, files: files, random: random(seed, streamPeople), updates: map[Place]int64{},
 		numbers: map[int64]int{}, open: map[Place]bool{}, asked: map[string]bool{}, undone: map[Place]question{}}
 	for i := range chats {
 		id := int64(1001 + i)
@@ -204,8 +205,7 @@ func (p *people) decideDue() {
 // caller holds mu.
 func (p *people) decide(q question) {
 	r := rand.New(rand.NewPCG(p.seed, ^digest(q.turn)))
-	choices := []string{Again, Again, Resume, Drop}
-	choice := choices[r.IntN(len(choices))]
+	choice := p.choices[r.IntN(len(p.choices))]
 	if r.IntN(4) == 0 {
 		p.numbers[q.place.Chat]++
 		p.inject(q.place.Chat, p.numbers[q.place.Chat], "/"+choice, "")
@@ -215,7 +215,7 @@ func (p *people) decide(q question) {
 	}
 	p.press(q.place, q.message, q.turn, choice)
 	if r.IntN(5) == 0 {
-		p.sim.InjectCallback(telegramsim.Callback{ChatID: q.place.Chat, MessageID: q.message, Data: choices[r.IntN(len(choices))] + ":" + q.turn})
+		p.sim.InjectCallback(telegramsim.Callback{ChatID: q.place.Chat, MessageID: q.message, Data: p.choices[r.IntN(len(p.choices))] + ":" + q.turn})
 	}
 }
 
@@ -234,7 +234,7 @@ func (p *people) insist() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, q := range p.undone {
-		p.press(q.place, q.message, q.turn, Again)
+		p.press(q.place, q.message, q.turn, p.choices[0])
 	}
 	clear(p.undone)
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Rate         float64 // messages a second, over all chats
 	Waiting      int     // most messages that wait for their answers
 	Slow         bool    // every turn takes a while
+	Drop         bool    // people drop what was interrupted: nothing is ever to run twice
 	Gateways     []Lives // beyond the first they stand by
 	Misbehaviour telegramsim.Misbehaviour
 	// RestartIDs is how long it takes until the update ids begin anew; 0: never.
@@ -79,6 +80,9 @@ func Run(ctx context.Context, c Config) (report Report, err error) {
 	defer func() { err = errors.Join(err, r.sim.Close()) }()
 	r.people = newPeople(r.sim, c.Seed, c.Chats, filepath.Join(c.Dir, "left"))
 	r.people.slow = c.Slow
+	if c.Drop {
+		r.people.choices = []string{Drop}
+	}
 	for i := range c.Workers {
 		if err := r.install(i); err != nil {
 			return Report{}, err
