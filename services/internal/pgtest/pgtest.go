@@ -197,7 +197,7 @@ func (s *Server) launch() (err error) {
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *Server) up() error {
-	return s.ctl("-l", filepath.Join(s.dir, "log"), "-o", fmt.Sprintf("-c listen_addresses=127.0.0.1 -p %d -k '' -c shared_buffers=16MB", s.port), "start")
+	return s.ctl("-l", filepath.Join(s.dir, "log"), "-o", fmt.Sprintf("-c listen_addresses=127.0.0.1 -p %d -k '' -c shared_buffers=32MB -c max_wal_size=4GB -c checkpoint_timeout=1h -c autovacuum=off", s.port), "start")
 }
 
 // ctl runs pg_ctl, which returns once the server is as it was told to be.
