@@ -22,9 +22,10 @@ type keeper struct {
 	lives  Lives
 	tally  *tally
 	logs   string
-	orders chan struct{}               // to die now
-	died   func(context.Context, Life) // after each death
-	count  int
+	orders chan struct{} // to die now
+	// died is called after each death, with what the process said.
+	died  func(ctx context.Context, life Life, said string)
+	count int
 }
 
 // run keeps the program dying until ctx ends, and leaves it dead.
@@ -46,7 +47,7 @@ func (k *keeper) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		k.died(ctx, life)
+		k.died(ctx, life, p.Stderr())
 		sleep(ctx, life.Pause)
 	}
 	return nil

@@ -166,14 +166,14 @@ func (r *run) havoc(ctx context.Context) error {
 	for i := range r.Workers {
 		w := r.keeper(fmt.Sprintf("worker-%d", i), r.Workers[i])
 		w.start = func(env ...string) (*harness.Process, error) { return r.startWorker(i, env...) }
-		w.died = func(ctx context.Context, life Life) { r.buried(ctx, i, life) }
+		w.died = func(ctx context.Context, life Life, said string) { r.buried(ctx, i, life, said) }
 		workers = append(workers, w)
 		group.Go(func() error { return w.run(ctx) })
 	}
 	for i, lives := range r.Gateways {
 		g := r.keeper(fmt.Sprintf("gateway-%d", i), lives)
 		g.start = r.startGateway
-		g.died = func(ctx context.Context, life Life) { together(ctx, life, workers) }
+		g.died = func(ctx context.Context, life Life, _ string) { together(ctx, life, workers) }
 		group.Go(func() error { return g.run(ctx) })
 	}
 	group.Go(func() error { r.people.write(ctx, r.Rate, r.Waiting); return nil })
@@ -187,12 +187,15 @@ func (r *run) keeper(name string, lives Lives) *keeper {
 	return &keeper{name: name, lives: lives, tally: r.tally, logs: filepath.Join(r.Dir, "logs"), orders: make(chan struct{}, 1)}
 }
 
-// buried is called when a worker has died: nothing of its turns may be left.
-func (r *run) buried(ctx context.Context, worker int, life Life) {
-	left := remaining(context.WithoutCancel(ctx), r.workerDir(worker))
-	r.tally.mu.Lock()
-	r.orphans = append(r.orphans, left...)
-	r.tally.mu.Unlock()
+// buried is called when a worker has died: nothing of its turns may be left. Where
+// it has no namespaces, the next start of the worker sees to that.
+func (r *run) buried(ctx context.Context, worker int, life Life, said string) {
+	if strings.Contains(said, `"containment":"namespace"`) {
+		left := remaining(context.WithoutCancel(ctx), r.workerDir(worker))
+		r.tally.mu.Lock()
+		r.orphans = append(r.orphans, left...)
+		r.tally.mu.Unlock()
+	}
 	if r.LoseTail {
 		if err := loseTail(filepath.Join(r.workerDir(worker), "state", "private", "journal.db-wal")); err != nil {
 			r.tally.failed("the disk does not lose its tail: %v", err)
