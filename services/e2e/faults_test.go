@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"telecodex.dev/services/internal/telegramsim"
 )
 
 func TestAKilledGatewayLosesNothingAndRunsNothingTwice(t *testing.T) {
@@ -59,6 +61,75 @@ func TestAKilledWorkerLeavesTheDecisionToThePerson(t *testing.T) {
 	if started, _ := s.runs(prompt); started != 1 {
 		t.Errorf("the interrupted turn ran %d times", started)
 	}
+}
+
+// interruptedWith has a turn interrupted, by the end of its worker, while "second"
+// waits, and returns its prompt. The gateway was killed right after the notice.
+func interruptedWith(s *system) (prompt string) {
+	s.t.Helper()
+	s.startWorker()
+	s.startGateway(nil)
+	prompt = "!scenario hang\nx"
+	s.say(prompt)
+	s.eventually("Codex runs", func() bool { started, _ := s.runs(prompt); return started == 1 })
+	if err := s.worker.Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.say("second")
+	s.say("/status")
+	s.hears("1 message waits.")
+	s.startWorker()
+	s.hears("waits until you have decided, for 10 minutes at most")
+	if err := s.gateway.Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+	return prompt
+}
+
+// hears waits for a message that contains a text, and returns how many were sent
+// before it: what was being sent when a gateway was killed is sent again.
+func (s *system) hears(text string) (place int) {
+	s.t.Helper()
+	s.eventually("a message that says "+text, func() bool {
+		place = slices.IndexFunc(s.sim.Messages(chat), func(m telegramsim.Message) bool { return strings.Contains(m.Text, text) })
+		return place >= 0
+	})
+	return place
+}
+
+func TestWhatWaitedForAnInterruptedTurnIsHeldBack(t *testing.T) {
+	s := newSystem(t)
+	prompt := interruptedWith(s)
+	s.startGateway(nil)
+	s.say("/status")
+	s.hears("What waits goes on once you have decided")
+	if started, _ := s.runs("second"); started != 0 {
+		t.Error("what waited ran before the person has decided or written again")
+	}
+	s.say("third")
+	if third, second := s.hears("You said: third"), s.hears("You said: second"); third < second {
+		t.Error("what waited was overtaken")
+	}
+	s.say("/again") // it is still the person's decision
+	s.eventually("the task runs again", func() bool { started, _ := s.runs(prompt); return started == 2 })
+	s.say("/cancel")
+	s.hears("Stopped.")
+}
+
+func TestOneCycleLeavesWhatIsHeldBack(t *testing.T) {
+	s := newSystem(t)
+	interruptedWith(s)
+	s.say("/help")
+	if status, _ := s.once(); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	if started, _ := s.runs("second"); started != 0 {
+		t.Error("what is held back ran")
+	}
+	s.say("/drop")
+	s.once()
+	s.hears("It is dropped.")
+	s.hears("You said: second")
 }
 
 func TestCancelStopsCodex(t *testing.T) {

@@ -49,6 +49,7 @@ type Config struct {
 	NotifyOnError     bool          // tell the person when a turn failed
 	SessionMax        int           // sessions kept in memory, at least 1
 	SessionIdleTTL    time.Duration // for how long after their last turn
+	InterruptedWait   time.Duration // for how long what waited is held back, at most 7 days; 0: not at all
 	PollInterval      time.Duration // between short polls
 	LongPoll          time.Duration // whole seconds up to 50 s; 0: short polls
 	AllowedChatIDs    []string
@@ -128,6 +129,7 @@ func defaults() Config {
 		NotifyOnError:    true,
 		SessionMax:       128,
 		SessionIdleTTL:   900 * time.Second,
+		InterruptedWait:  600 * time.Second,
 		PollInterval:     2 * time.Second,
 		LongPoll:         25 * time.Second,
 		CursorStatePath:  ".channel_runtime/telegram_cursor_state.json",

@@ -34,6 +34,7 @@ var settings = [...]setting{
 	{"notify_on_orchestrator_error", command.Bool, "true", "tell the person when a turn failed", boolean(func(c *rawConfig) *bool { return &c.NotifyOnError }), nil},
 	{"codex_session_max", "N", "128", "sessions kept in memory", applySessionMax, nil},
 	{"codex_session_idle_ttl_s", "SECONDS", "900", "how long an idle session is kept there", duration(func(c *rawConfig) *time.Duration { return &c.SessionIdleTTL }), nil},
+	{"interrupted_wait_s", "SECONDS", "600", "how long an interrupted turn holds back what waited for it; 0: not at all", applyInterruptedWait, nil},
 	{"poll_interval_s", "SECONDS", "2, between short polls", "poll at this interval instead of long polls", applyPollInterval, nil},
 	{"long_poll_s", "SECONDS", "25", "how long a poll waits for updates, up to 50; 0: not at all", applyLongPoll, nil},
 	{"strict_cursor_state_io", command.Bool, "false", "fail the cycle when the cursor file does", boolean(func(c *rawConfig) *bool { return &c.StrictCursorState }), nil},
@@ -108,6 +109,15 @@ func duration(field func(*rawConfig) *time.Duration) func(*rawConfig, string) er
 		*field(r) = max(time.Duration(seconds*float64(time.Second)), 1)
 		return nil
 	}
+}
+
+func applyInterruptedWait(r *rawConfig, value string) error {
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || math.IsNaN(n) || n < 0 || n > maxSeconds {
+		return fmt.Errorf("must be a number between 0 and %d", maxSeconds)
+	}
+	r.InterruptedWait = time.Duration(n * float64(time.Second))
+	return nil
 }
 
 func applyPollInterval(r *rawConfig, value string) error {

@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Mode: "poll", AckPolicy: "always", OrchestratorMode: "codex", TurnTimeout: 30 * time.Minute, NotifyOnError: true,
-		SessionMax: 128, SessionIdleTTL: 15 * time.Minute, PollInterval: 2 * time.Second, LongPoll: 25 * time.Second,
+		SessionMax: 128, SessionIdleTTL: 15 * time.Minute, InterruptedWait: 10 * time.Minute, PollInterval: 2 * time.Second, LongPoll: 25 * time.Second,
 		AllowedChatIDs: []string{"1000"}, CursorStatePath: ".channel_runtime/telegram_cursor_state.json",
 		APIURL: "https://api.telegram.org", Store: ".channel_runtime/gateway.db", ListenAddr: "127.0.0.1:7451",
 		MetricsAddr: "127.0.0.1:9451", SendRate: 25, LogLevel: "info",
@@ -70,6 +70,8 @@ func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
 		{"notify_on_orchestrator_error", "OFF", func(c Config) any { return c.NotifyOnError }, false},
 		{"codex_session_max", "1", func(c Config) any { return c.SessionMax }, 1},
 		{"codex_session_idle_ttl_s", "1e2", func(c Config) any { return c.SessionIdleTTL }, 100 * time.Second},
+		{"interrupted_wait_s", "90.5", func(c Config) any { return c.InterruptedWait }, 90500 * time.Millisecond},
+		{"interrupted_wait_s", "0", func(c Config) any { return c.InterruptedWait }, time.Duration(0)},
 		{"poll_interval_s", "0.5", func(c Config) any { return [2]time.Duration{c.PollInterval, c.LongPoll} }, [2]time.Duration{500 * time.Millisecond, 0}},
 		{"long_poll_s", "50", func(c Config) any { return c.LongPoll }, 50 * time.Second},
 		{"allowed_chat_ids", "7, -100123 ,x", func(c Config) any { return c.AllowedChatIDs }, []string{"7", "-100123", "x"}},

@@ -215,7 +215,7 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Log: g.log.Named("delivery")})
 	p.dispatch = dispatch.New(dispatch.Config{Store: held, Workers: p.workers, Reports: g.tracker, Posted: p.sender.Wake,
 		Typing: p.sender.Typing, Pressed: p.sender.Pressed, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
-		Once: g.Once, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Log: g.log.Named("dispatch"),
+		Once: g.Once, InterruptedWait: g.InterruptedWait, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Log: g.log.Named("dispatch"),
 		Turn: dispatch.Turn{Timeout: g.TurnTimeout, WorkingDir: g.WorkingDir, Sandbox: g.SandboxMode, Model: g.Model}})
 	config := g.pollerConfig()
 	config.Bot, config.Store, config.Wake = g.bot, held, p.dispatch.Wake

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
@@ -124,7 +125,7 @@ func (m *Manager) awaitCancel(ctx context.Context, u store.Update, o *order) {
 	left := o.left
 	m.mu.Unlock()
 	if left {
-		m.left(u.Key, u.SessionID, unreachableMessage)
+		m.left(u.Key, u.SessionID, cycle.CodexExecFailed, unreachableMessage)
 	}
 	m.change(func() {
 		delete(m.commands.handling, u.Key)
@@ -175,17 +176,17 @@ func (m *Manager) press(u store.Update, text string) {
 // waits for no decision.
 func (m *Manager) Resolve(ctx context.Context, turnID, choice string) (store.Resolved, error) {
 	prompt := ""
+	t, _, err := m.Store.Turn(ctx, turnID)
+	if err != nil {
+		return store.Resolved{}, err
+	}
 	if choice == store.Resume {
-		t, _, err := m.Store.Turn(ctx, turnID)
-		if err != nil {
-			return store.Resolved{}, err
-		}
 		prompt = resumePrompt(t)
 	}
 	resolved, err := m.Store.Resolve(ctx, turnID, choice, prompt)
 	crashpoint.Here(crashpoint.Resolved)
-	if err == nil && resolved.Next != nil {
-		m.Wake([]string{resolved.Next.SessionID}, false)
+	if err == nil { // what waited for the decision may go on, too
+		m.Wake([]string{t.SessionID}, false)
 	}
 	return resolved, err
 }

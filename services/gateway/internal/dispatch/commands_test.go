@@ -120,7 +120,6 @@ func TestNewWithWordsRunsThemInTheNewThread(t *testing.T) {
 }
 
 func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
-	lostTurn := ending(orchestratorv1.TurnState_TURN_STATE_INTERRUPTED, orchestratorv1.FinishCause_FINISH_CAUSE_WORKER_LOST)
 	for _, tt := range []struct {
 		choice   string
 		attempts int

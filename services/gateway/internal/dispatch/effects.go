@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/lane"
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
@@ -32,6 +33,14 @@ func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 		if r.m.Once && r.resting() { // one attempt for each update
 			return []lane.Input{{Kind: lane.GiveUp}}, nil
 		}
+	case lane.Hold:
+		switch {
+		case r.m.cancelWanted(r.head.Key): // meanwhile
+			return []lane.Input{{Kind: lane.Cancel}}, nil
+		case r.m.Once: // a decision may be long in coming
+			return []lane.Input{{Kind: lane.GiveUp}}, nil
+		}
+		r.elapse = time.NewTimer(r.m.heldFor(r.since))
 	case lane.Close:
 		r.closeCall()
 	case lane.Report:
@@ -58,13 +67,14 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 		r.patience.progressed()
 		r.seen = 0
 	}
-	r.head, r.held = head, session.WorkerID
+	r.head, r.held, r.since = head, session.WorkerID, stored.HeldSince
 	if stored.Found {
 		r.chat = head.ChatID
 	}
 	r.accepted, r.last, r.reply, r.finished, r.refused, r.thread = nil, 0, reply{}, nil, nil, ""
 	r.typed = time.Time{}
 	in := lane.Head{Held: session.WorkerID != "", Cancelled: stored.Found && r.m.cancelWanted(head.Key)}
+	in.HeldBack, in.Lapsed = !r.since.IsZero(), r.m.heldFor(r.since) == 0
 	switch {
 	case !stored.Found:
 	case head.Kind == store.KindNew && head.Prompt != "":
@@ -77,7 +87,9 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 		in.Stored = lane.Accepted
 	default:
 		in.Stored = lane.Queued
-		r.head.ThreadID = session.ThreadID
+		if r.had = session.ThreadID; !stored.Fresh {
+			r.head.ThreadID = session.ThreadID
+		}
 	}
 	if in.Stored == lane.Assigned || in.Stored == lane.Accepted {
 		r.place = r.m.Workers.Hold(head.WorkerID)
@@ -121,7 +133,7 @@ func (r *runner) find(ctx context.Context) ([]lane.Input, error) {
 // fails only when the store is lost to another gateway; else it is tried again.
 func (r *runner) unpin(ctx context.Context) error {
 	var messages []store.Message
-	if r.head.ThreadID != "" {
+	if r.had != "" {
 		messages = say(store.Notice, render.WorkerGone(), r.head.MessageID)
 	}
 	if err := r.m.Store.Unpin(context.WithoutCancel(ctx), r.head.ID, r.held, messages); err != nil {
@@ -129,7 +141,7 @@ func (r *runner) unpin(ctx context.Context) error {
 		return err
 	}
 	r.log.Warn("the session's worker is gone; another one may have it", zap.String("worker", r.held))
-	r.held, r.head.ThreadID = "", ""
+	r.held, r.had, r.head.ThreadID = "", "", ""
 	if len(messages) > 0 {
 		r.m.Posted(r.head.ChatID)
 	}
@@ -197,11 +209,17 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 		crashpoint.Here(crashpoint.Accepted)
 		t.JournalID = r.accepted.GetJournalId()
 	case lane.Name:
-		if err := st.SetThread(ctx, t.ID, r.thread); err != nil {
+		// Where another thread is given up for this one, the person is told now.
+		if err := st.SetThread(ctx, t.ID, r.thread, say(store.Notice, render.ThreadNotResumable(), t.MessageID)...); err != nil {
 			return err
+		}
+		if t.Attempt > 1 {
+			r.m.Posted(t.ChatID)
 		}
 		crashpoint.Here(crashpoint.Named)
 		t.ThreadID = r.thread
+	case lane.Park:
+		return st.Park(ctx, r.session)
 	case lane.Renew:
 		return st.Renew(ctx, t.Key)
 	case lane.Postpone:
@@ -241,7 +259,7 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 	case lane.InterruptUnpin:
 		err = st.Interrupt(ctx, t.ID, true, outcome, messages)
 	case lane.Restart:
-		_, err = st.Restart(ctx, t.ID, messages)
+		_, err = st.Restart(ctx, t.ID)
 	case lane.SettleNew:
 		err = st.SettleCommand(ctx, t.Key, true, messages)
 	}
@@ -273,10 +291,17 @@ func (r *runner) report(ctx context.Context) {
 		r.log.Error("store failed", zap.Error(err))
 		return
 	}
+	if r.state.Phase == lane.Holding { // the person was told so with the question
+		r.log.Info("the turns wait for a decision about an interrupted one", zap.Int("turns", len(work)), zap.Time("since", r.since))
+		for _, u := range work {
+			r.m.left(u.Key, u.SessionID, cycle.TurnInterrupted, heldMessage)
+		}
+		return
+	}
 	why, notice := r.obstacle()
 	r.log.Warn("no progress; the turns stay stored", zap.String("worker", r.head.WorkerID), zap.Int("turns", len(work)), zap.String("why", why))
 	for _, u := range work {
-		r.m.left(u.Key, u.SessionID, why)
+		r.m.left(u.Key, u.SessionID, cycle.CodexExecFailed, why)
 	}
 	if !r.m.Notify {
 		return

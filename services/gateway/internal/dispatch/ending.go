@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/status"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
@@ -28,6 +29,7 @@ const (
 
 	unreachableMessage = "no orchestrator worker can be reached; the update stays queued"
 	refusesMessage     = "the worker takes no turn; the update stays queued: "
+	heldMessage        = "an interrupted turn waits for a decision; the update stays queued until then"
 )
 
 // ending is how the head ended, and what the person is told.
@@ -53,9 +55,9 @@ func (r *runner) ending(e lane.Effect) (store.Outcome, []store.Message) {
 			message = "the worker's disk was replaced"
 		}
 		o := store.Outcome{Name: interrupted, ErrorCode: cycle.TurnInterrupted, ErrorMessage: message, Usage: r.reply.usage}
-		return o, []store.Message{question(r.head)}
-	case lane.Restart:
-		return store.Outcome{}, say(store.Notice, render.ThreadNotResumable(), r.head.MessageID)
+		return o, []store.Message{question(r.head, r.m.InterruptedWait)}
+	case lane.Restart: // the person is told once a new thread is there
+		return store.Outcome{}, nil
 	case lane.SettleNew:
 		return store.Outcome{}, say(store.Reply, render.NewConversation(), r.head.MessageID)
 	}
@@ -101,16 +103,16 @@ func (m *Manager) settled(key store.Key, sessionID string, o store.Outcome) {
 }
 
 // left reports an update that stays stored for a later try.
-func (m *Manager) left(key store.Key, sessionID, why string) {
-	m.Reports.Settled(key, sessionID, cycle.Result{Left: true, Code: cycle.CodexExecFailed, Message: why})
+func (m *Manager) left(key store.Key, sessionID, code, why string) {
+	m.Reports.Settled(key, sessionID, cycle.Result{Left: true, Code: code, Message: why})
 }
 
 func say(kind, text string, replyTo int64) []store.Message {
 	return []store.Message{{Kind: kind, Text: text, ReplyTo: replyTo}}
 }
 
-func question(t store.Turn) store.Message {
-	return store.Message{Kind: store.Question, Text: render.Interrupted(), ReplyTo: t.MessageID, Markup: decisionButtons(t.ID)}
+func question(t store.Turn, wait time.Duration) store.Message {
+	return store.Message{Kind: store.Question, Text: render.Interrupted(wait), ReplyTo: t.MessageID, Markup: decisionButtons(t.ID)}
 }
 
 func decisionButtons(turnID string) []byte {

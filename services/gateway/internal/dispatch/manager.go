@@ -49,6 +49,9 @@ type Config struct {
 	// Patience is how long a worker may be unreachable before it is reported, and
 	// with Once left alone; 0: 10 s.
 	Patience time.Duration
+	// InterruptedWait is how long an interrupted turn that nobody decides about
+	// holds back what waited for it, 0: not at all.
+	InterruptedWait time.Duration
 	// SessionMax is how many sessions are remembered that have no work, 0: no
 	// bound; SessionIdle is for how long, 0: for ever. Evicted is told which chat
 	// has no session left that is remembered; nil: nobody is.

@@ -38,6 +38,8 @@ type runner struct {
 	head  store.Turn
 	ahead *store.Lane // what the lane goes on with, where that is known
 	held  string      // worker that holds the session's thread
+	had   string      // thread of the session when a waiting head was loaded
+	since time.Time   // the head is held back; zero: it is not
 
 	place    *workers.Place
 	call     *call
@@ -157,8 +159,14 @@ func (r *runner) wait(ctx context.Context) lane.Input {
 			}
 		case <-r.elapsed():
 			r.resume()
+			if r.state.Phase == lane.Holding {
+				return lane.Input{Kind: lane.Lapse}
+			}
 			return lane.Input{Kind: lane.Elapsed}
 		case <-r.more:
+			if r.state.Phase == lane.Holding {
+				return lane.Input{Kind: lane.Wake}
+			}
 			if r.resting() { // who writes again wants it tried now
 				r.resume()
 				return lane.Input{Kind: lane.Elapsed}
@@ -190,7 +198,7 @@ func (r *runner) wait(ctx context.Context) lane.Input {
 // nothing to report on, and only one that is about to end gives up.
 func (r *runner) impatient() bool {
 	switch {
-	case r.patience.reported, r.state.Phase == lane.Following:
+	case r.patience.reported, r.state.Phase == lane.Following, r.state.Phase == lane.Holding:
 		return false
 	case r.state.Phase == lane.Loading:
 		return r.m.Once

@@ -43,6 +43,10 @@ func resumePrompt(t store.Turn) string {
 
 // status says how a session is.
 func (m *Manager) status(ctx context.Context, sessionID string) (s render.SessionStatus, err error) {
+	lane, err := m.Store.Load(ctx, sessionID)
+	if err != nil {
+		return s, err
+	}
 	work, err := m.Store.OpenWork(ctx, sessionID)
 	if err != nil {
 		return s, err
@@ -55,11 +59,20 @@ func (m *Manager) status(ctx context.Context, sessionID string) (s render.Sessio
 		return s, err
 	}
 	session, err := m.Store.Session(ctx, sessionID)
-	s.Waiting, s.ThreadID = len(work), session.ThreadID
+	s.Waiting, s.ThreadID, s.HeldFor = len(work), session.ThreadID, m.heldFor(lane.HeldSince)
 	if s.Running = ok; ok {
 		s.Waiting--
 		s.RunningFor = time.Since(running.AssignedAt)
 	}
 	s.WorkerUnreachable = m.Workers != nil && !m.Workers.Known(session.WorkerID)
 	return s, err
+}
+
+// heldFor is how long what an interrupted turn holds back since then waits for a
+// decision at most; 0: no longer. The clock may have been set back meanwhile.
+func (m *Manager) heldFor(since time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return min(max(time.Until(since.Add(m.InterruptedWait)), 0), m.InterruptedWait)
 }

@@ -89,7 +89,7 @@ func TestThreadThatCannotBeResumedStartsAgainInANewOne(t *testing.T) {
 func TestFailedCommitReadsTheStoreAgain(t *testing.T) {
 	for _, s := range []State{
 		{Phase: Assigning}, {Phase: Accepting, Doubt: true}, {Phase: Naming}, {Phase: Unassigning},
-		{Phase: Settling, Ending: Finish}, {Phase: Loading},
+		{Phase: Settling, Ending: Finish}, {Phase: Loading}, {Phase: Parking},
 	} {
 		next, effects := Step(s, Input{Kind: CommitFailed})
 		if next != (State{Phase: Loading, Waiting: true}) || !slices.Equal(effects, []Effect{Close, Pause}) {

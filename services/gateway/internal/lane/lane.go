@@ -8,14 +8,16 @@
 // turn then belongs to that worker for good unless the worker said that it
 // journaled nothing. Once ACCEPTED is committed, turns are only watched. After a
 // failed commit the lane reads the store again, exactly as after a crash: the
-// store is the truth, the state here is not.
+// store is the truth, the state here is not. What waited when a turn was
+// interrupted is held back until the person has decided about it, has written
+// again, or has let the time pass.
 package lane
 
 // Phase is where a lane stands with its head, the session's oldest unsettled
 // turn.
 type Phase uint8
 
-// The phases. Each but Idle, Following and Left has one effect under way (or
+// The phases. Each but Idle, Following, Holding and Left has one effect under way (or
 // about to start, when State.Waiting).
 const (
 	Idle        Phase = iota // no head; a Wake starts it
@@ -30,6 +32,8 @@ const (
 	Naming                   // committing the thread id
 	Unassigning              // committing QUEUED again
 	Settling                 // committing State.Ending
+	Holding                  // what waits is held back by an interrupted turn
+	Parking                  // committing that it is held back no more
 	Left                     // the lane does nothing more in this process
 )
 
@@ -67,6 +71,9 @@ type Head struct {
 	Stored    Stored
 	Held      bool // the session is pinned to a worker
 	Cancelled bool // a person asked to stop the head, and was not answered yet
+	// HeldBack: the person has not decided yet about a turn that was interrupted
+	// while the head waited. Lapsed: and has had long enough.
+	HeldBack, Lapsed bool
 }
 
 // Action is what a failed call means, taken from the reason the worker gave.
@@ -111,6 +118,7 @@ const (
 	Finished                 // the finished event, with Input.Outcome
 	Failed                   // the call ended without it, with Input.Action
 	Gap                      // a sequence number was skipped
+	Lapse                    // what is held back has waited for long enough
 	Cancel                   // the person asks to stop the head
 	Overdue                  // no worker was reached for long
 	GiveUp                   // what cannot be done now is to be left for later
@@ -146,10 +154,12 @@ const (
 	InterruptUnpin         // commit INTERRUPTED, and free the session of its worker
 	Restart                // commit a new attempt in a new thread
 	Postpone               // commit a new attempt, for later
+	Park                   // commit that interrupted turns hold the lane back no more
 	Renew                  // commit that the head is a prompt in a new thread
 	SettleNew              // commit the wish for a new thread
 	Acknowledge            // tell the worker that the outcome is stored
 	CancelTurn             // ask the worker to stop the turn
+	Hold                   // Lapse, once what is held back has waited for long enough
 	Pause                  // wait, then Elapsed; longer each time without progress
 	Close                  // close the open call, if any; it never stops a turn
 	Report                 // say that what is in the lane has to wait

@@ -67,6 +67,20 @@ func TestSimulationCatchesBrokenLanes(t *testing.T) {
 			}
 			return next, effects
 		},
+		"what is held back goes on": func(s State, in Input) (State, []Effect) {
+			in.Head.HeldBack = false
+			return Step(s, in)
+		},
+		"what is held back is let go on at once": func(s State, in Input) (State, []Effect) {
+			in.Head.Lapsed = in.Head.HeldBack
+			return Step(s, in)
+		},
+		"what is held back waits for ever": func(s State, in Input) (State, []Effect) {
+			if in.Kind == Lapse {
+				return s, nil
+			}
+			return Step(s, in)
+		},
 		"a cut stream is not watched again": func(s State, in Input) (State, []Effect) {
 			if s.Phase == Following && in.Kind == Failed {
 				return s, nil

@@ -80,8 +80,8 @@ func (w *world) spawn(target *worker, m message) {
 // stream delivers the next event of the open call.
 func (w *world) stream() {
 	g := &w.gateway
-	t := w.store.head()
-	if g.call == 0 || !g.joined || t == nil || g.state.Phase != Following {
+	t := g.head
+	if g.call == 0 || !g.joined || g.state.Phase != Following {
 		return
 	}
 	r, ok := w.workers[t.worker].rows[t.id]
@@ -130,10 +130,13 @@ func (w *world) input(in Input) {
 
 // effect carries out an effect, unless the gateway crashes over it.
 func (w *world) effect(e Effect) (Input, bool) {
-	t := w.store.head()
+	t := w.gateway.head
 	switch e {
 	case Load:
-		h := Head{Held: w.store.pinned >= 0}
+		t = w.store.head()
+		w.gateway.head, w.gateway.lapses = t, 0
+		since := w.store.heldSince(t)
+		h := Head{Held: w.store.pinned >= 0, HeldBack: since > 0, Lapsed: since > 0 && w.now >= since+patient}
 		if t != nil {
 			h.Stored, h.Cancelled = t.stored, t.cancel
 		}
@@ -148,6 +151,8 @@ func (w *world) effect(e Effect) (Input, bool) {
 		w.network = append(w.network, message{e, 0, t, t.worker, t.journal})
 	case Pause:
 		w.gateway.pause = true
+	case Hold:
+		w.gateway.lapses = w.store.heldSince(t) + patient
 	case Close:
 		w.gateway.call, w.gateway.joined = 0, false
 	case Acknowledge:
@@ -187,6 +192,9 @@ func (w *world) commit(e Effect, t *turn) (Input, bool) {
 	if fault == 1 {
 		return Input{Kind: CommitFailed}, true
 	}
+	if e == Assign && t != w.store.head() { // a decision took its place
+		return Input{Kind: CommitFailed}, true
+	}
 	w.apply(e, t)
 	if fault == 2 {
 		w.gateway = gateway{calls: w.gateway.calls}
@@ -202,7 +210,16 @@ func (w *world) apply(e Effect, t *turn) {
 	if finished := e == Finish || e == Restart || e == Postpone; finished && t.stored != Accepted {
 		w.err = fmt.Errorf("turn %d has an outcome but was never accepted", t.id)
 	}
+	switch since := w.store.heldSince(t); {
+	case since == 0:
+	case e == Assign, e == SettleNew, e == Renew:
+		w.err = fmt.Errorf("turn %d goes on while it is held back", t.id)
+	case e == Park && w.now < since+patient:
+		w.err = fmt.Errorf("turn %d is let go on too early", t.id)
+	}
 	switch e {
+	case Park:
+		w.store.free()
 	case Assign:
 		t.stored, t.worker, t.journal = Assigned, w.gateway.picked, w.workers[w.gateway.picked].journal
 		w.store.pinned = t.worker
@@ -215,19 +232,16 @@ func (w *world) apply(e Effect, t *turn) {
 	case SettleNew:
 		w.store.thread, w.store.pinned = false, -1
 		t.settled = e
-	case InterruptUnpin:
-		w.store.pinned = -1
-		t.settled = e
+	case Interrupt, InterruptUnpin:
+		if e == InterruptUnpin {
+			w.store.pinned = -1
+		}
+		t.settled, t.interrupted = e, w.now
 	case Renew:
 		t.stored, w.store.thread, w.store.pinned = Queued, false, -1
 	case Restart, Postpone:
 		t.settled, w.store.thread = e, w.store.thread && e == Postpone
-		again := &turn{id: len(w.store.turns), stored: Queued}
-		i := 0
-		for w.store.turns[i] != t {
-			i++
-		}
-		w.store.turns = append(w.store.turns[:i+1], append([]*turn{again}, w.store.turns[i+1:]...)...)
+		w.store.again(t, t.chosen)
 	default:
 		t.settled = e
 	}

@@ -3,6 +3,7 @@ package lane
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // A world is everything around a lane, with time that passes only step by step.
@@ -15,6 +16,7 @@ type world struct {
 	network []message // on the way to workers, in no order
 	gateway gateway
 	calm    bool // no more faults
+	now     int  // steps so far: the time that all agree on
 	err     error
 }
 
@@ -33,6 +35,9 @@ type turn struct {
 	named           bool
 	cancel          bool // asked and not answered
 	starts          int
+	interrupted     int  // when, 0: it was not
+	freed           bool // decided about, or parked
+	chosen          bool // a person decided that it is run
 }
 
 // A worker's disk survives its crashes, unless it is replaced.
@@ -58,6 +63,8 @@ type gateway struct {
 	cursor int  // events seen on the call
 	pause  bool // a pause runs
 	picked int
+	head   *turn // as it was loaded
+	lapses int   // when what is held back is no more, 0: nothing is
 }
 
 type message struct {
@@ -90,13 +97,67 @@ func (s *store) add(stored Stored) {
 	s.turns = append(s.turns, &turn{id: len(s.turns), stored: stored})
 }
 
-func (s *store) head() *turn {
+// say stores a message of the person, which lets go on what was held back.
+func (s *store) say(stored Stored) {
+	s.free()
+	s.add(stored)
+}
+
+func (s *store) free() {
 	for _, t := range s.turns {
-		if t.settled == None {
+		t.freed = t.freed || t.interrupted > 0
+	}
+}
+
+func (s *store) head() *turn {
+	var oldest *turn
+	for _, t := range s.turns {
+		switch {
+		case t.settled != None:
+		case t.stored >= Assigned:
 			return t
+		case oldest == nil:
+			oldest = t
 		}
 	}
-	return nil
+	return oldest
+}
+
+// again puts the next attempt of a turn at its place.
+func (s *store) again(t *turn, chosen bool) {
+	next := &turn{id: len(s.turns), stored: Queued, chosen: chosen}
+	s.turns = slices.Insert(s.turns, 1+slices.Index(s.turns, t), next)
+}
+
+// patient is how long an interrupted turn holds its lane back.
+const patient = 40
+
+// heldSince is when the turn was interrupted that holds a turn back, 0: none does.
+func (s *store) heldSince(t *turn) (since int) {
+	if t == nil || t.chosen {
+		return 0
+	}
+	for _, other := range s.turns {
+		if !other.freed {
+			since = max(since, other.interrupted)
+		}
+	}
+	return since
+}
+
+// decide lets the person decide about the i-th turn, if it waits for that.
+func (w *world) decide(i int) {
+	t := w.store.turns[i]
+	if t.interrupted == 0 || t.settled == None {
+		return
+	}
+	drop := w.IntN(3) == 0
+	w.trace("decision about turn %d, drop: %v", t.id, drop)
+	t.interrupted, t.freed = 0, true
+	if !drop {
+		w.store.again(t, true)
+	}
+	w.input(Input{Kind: Wake})
 }
 
 // run plays 150 steps with faults, then as many without as the rest needs.
@@ -115,20 +176,22 @@ func (w *world) run() error {
 		if steps > 3_000 {
 			return fmt.Errorf("stuck in %+v with head %+v", w.gateway.state, w.store.head())
 		}
+		w.now++
 		w.progress()
 	}
 	return w.err
 }
 
 func (w *world) chaos() {
-	switch i := w.IntN(2); w.IntN(24) {
+	w.now++
+	switch i := w.IntN(2); w.IntN(25) {
 	case 0:
 		w.trace("gateway crashes")
 		w.gateway = gateway{calls: w.gateway.calls}
 	case 1:
 		w.trace("worker %d crashes", i)
 		w.workers[i].up = false
-		if t := w.store.head(); t != nil && w.gateway.call != 0 && t.worker == i {
+		if w.gateway.call != 0 && w.gateway.head.worker == i {
 			w.fail(w.gateway.call, Unknown)
 		}
 	case 2:
@@ -152,11 +215,13 @@ func (w *world) chaos() {
 		}
 	case 7:
 		if len(w.store.turns) < 6 {
-			w.store.add(Queued)
+			w.store.say(Queued)
 			w.input(Input{Kind: Wake})
 		}
 	case 8:
 		w.input(Input{Kind: Overdue})
+	case 9:
+		w.decide(w.IntN(len(w.store.turns)))
 	default:
 		w.progress()
 	}
@@ -178,6 +243,10 @@ func (w *world) progress() {
 		if w.gateway.pause {
 			w.gateway.pause = false
 			w.input(Input{Kind: Elapsed})
+		}
+		if g := &w.gateway; g.lapses > 0 && w.now >= g.lapses {
+			g.lapses = 0
+			w.input(Input{Kind: Lapse})
 		}
 	case 2:
 		w.arrive()

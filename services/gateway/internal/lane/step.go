@@ -40,9 +40,16 @@ func Step(s State, in Input) (State, []Effect) {
 		case Unplaced:
 			return pause(s, Placing)
 		}
-	case Assigning, Accepting, Naming, Unassigning, Settling:
+	case Assigning, Accepting, Naming, Unassigning, Settling, Parking:
 		if in.Kind == Committed {
 			return s.committed()
+		}
+	case Holding:
+		switch in.Kind {
+		case Wake: // a decision, or another message
+			return enter(State{}, Loading)
+		case Lapse:
+			return enter(State{}, Parking)
 		}
 	case Calling, Probing:
 		return s.unaccepted(in)
@@ -71,6 +78,8 @@ func (s State) effect() Effect {
 		return Name
 	case Unassigning:
 		return Unassign
+	case Parking:
+		return Park
 	case Settling:
 		return s.Ending
 	}
@@ -98,7 +107,7 @@ func settle(s State, ending Effect, before ...Effect) (State, []Effect) {
 // committing says whether a phase waits for a commit.
 func (p Phase) committing() bool {
 	switch p {
-	case Assigning, Accepting, Naming, Unassigning, Settling:
+	case Assigning, Accepting, Naming, Unassigning, Settling, Parking:
 		return true
 	}
 	return false
@@ -120,6 +129,12 @@ func loaded(h Head) (State, []Effect) {
 	var first []Effect
 	if h.Cancelled {
 		first = []Effect{CancelTurn}
+	}
+	switch waits := h.Stored == NewChat || h.Stored == NewPrompt || h.Stored == Queued && !h.Cancelled; {
+	case waits && h.HeldBack && h.Lapsed:
+		return enter(State{}, Parking)
+	case waits && h.HeldBack:
+		return State{Phase: Holding}, []Effect{Report, Hold}
 	}
 	switch h.Stored {
 	case NewChat:
@@ -157,6 +172,8 @@ func (s State) committed() (State, []Effect) {
 			return settle(s, FinishCancelled)
 		}
 		return pause(s, Placing)
+	case Parking:
+		return enter(State{}, Loading)
 	}
 	switch s.Ending {
 	case SettleNew, Renew:
@@ -254,6 +271,8 @@ func (s State) cancel() (State, []Effect) {
 		if s.Waiting { // the head may be one that was postponed
 			return enter(State{}, Loading)
 		}
+	case Holding: // the head may be the one
+		return enter(State{}, Loading)
 	case Placing:
 		return settle(s, FinishCancelled)
 	case Assigning, Unassigning:
@@ -273,7 +292,7 @@ func (s State) cancel() (State, []Effect) {
 func (s State) unreachable(kind Kind) (State, []Effect) {
 	switch s.Phase {
 	case Placing, Calling, Probing, Attaching:
-	case Loading: // the head is not known, or was reported when it was postponed
+	case Loading, Holding: // the head is not known, or was reported before
 		if kind == GiveUp {
 			return State{Phase: Left}, []Effect{Leave}
 		}

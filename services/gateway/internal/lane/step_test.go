@@ -17,8 +17,9 @@ func inputs() []Input {
 		switch kind {
 		case Loaded:
 			for stored := Nothing; stored <= Accepted; stored++ {
-				for bits := range 4 {
-					all = append(all, Input{Kind: kind, Head: Head{Stored: stored, Held: bits&1 > 0, Cancelled: bits&2 > 0}})
+				for bits := range 16 {
+					all = append(all, Input{Kind: kind, Head: Head{Stored: stored, Held: bits&1 > 0, Cancelled: bits&2 > 0,
+						HeldBack: bits&4 > 0, Lapsed: bits&8 > 0}})
 				}
 			}
 		case Failed:
@@ -215,6 +216,7 @@ func TestCancel(t *testing.T) {
 		{"being settled: too late", State{Phase: Settling, Ending: Finish}, Settling, None},
 		{"postponed: looked at again", State{Phase: Loading, Waiting: true}, Loading, Load},
 		{"being loaded: seen there", State{Phase: Loading}, Loading, None},
+		{"held back: looked at again", State{Phase: Holding}, Loading, Load},
 		{"nothing there", State{}, Idle, None},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

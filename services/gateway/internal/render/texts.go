@@ -107,9 +107,27 @@ func NotStarted() string {
 }
 
 // Interrupted asks what to do with a turn whose worker went away.
-func Interrupted() string {
-	return "This task was interrupted: it may have partly run. Your message and the files are kept, and it is not run again by itself.\n\n" +
+// What was sent before waits for the decision for so long; 0: not at all.
+func Interrupted(wait time.Duration) string {
+	text := "This task was interrupted: it may have partly run. Your message and the files are kept, and it is not run again by itself.\n\n" +
 		whatToDo
+	if wait <= 0 {
+		return text
+	}
+	return text + "\n\nWhat you sent before this message waits until you have decided, for " + span(wait) + " at most. " +
+		"Another message from you lets it go on at once; you can still decide afterwards."
+}
+
+// span is a time as people say it.
+func span(d time.Duration) string {
+	n, unit := int((d+time.Second-1)/time.Second), "second"
+	if n >= 120 {
+		n, unit = (n+59)/60, "minute"
+	}
+	if n == 1 {
+		return "1 " + unit
+	}
+	return fmt.Sprintf("%d %ss", n, unit)
 }
 
 // Decision is what a person decided about an interrupted turn.
@@ -191,6 +209,9 @@ type SessionStatus struct {
 	Waiting int
 	// Interrupted says that a turn waits for a decision.
 	Interrupted bool
+	// HeldFor is how long what waits waits for that decision, at most; 0: it does
+	// not.
+	HeldFor time.Duration
 	// WorkerUnreachable says that the conversation's worker cannot be reached.
 	WorkerUnreachable bool
 	// ThreadID is the Codex thread; empty: the next message begins one.
@@ -211,6 +232,9 @@ func Status(s SessionStatus) string {
 	}
 	if s.Interrupted {
 		lines = append(lines, "An interrupted task waits for your decision: /resume, /again or /drop.")
+	}
+	if s.HeldFor > 0 && s.Waiting > 0 {
+		lines = append(lines, "What waits goes on once you have decided, or with your next message, or in "+span(s.HeldFor)+".")
 	}
 	if s.WorkerUnreachable {
 		lines = append(lines, "The worker cannot be reached right now. Nothing is lost: what waits runs when it is back.")

@@ -35,7 +35,7 @@ func TestTexts(t *testing.T) {
 	var b strings.Builder
 	for _, s := range []struct{ name, text string }{
 		{"help", Help()}, {"new", NewConversation()}, {"cancelled", Cancelled()}, {"already ended", AlreadyEnded()}, {"nothing running", NothingRunning()},
-		{"interrupted", Interrupted()}, {"resumed", Decided(Resume, false)}, {"run again", Decided(Again, false)}, {"dropped", Decided(Drop, false)},
+		{"interrupted", Interrupted(10 * time.Minute)}, {"interrupted, nothing waits", Interrupted(0)}, {"resumed", Decided(Resume, false)}, {"run again", Decided(Again, false)}, {"dropped", Decided(Drop, false)},
 		{"decided before", Decided(Resume, true)}, {"nothing interrupted", NothingInterrupted()},
 		{"thread not resumable", ThreadNotResumable()},
 		{"worker gone", WorkerGone()},
@@ -45,6 +45,7 @@ func TestTexts(t *testing.T) {
 		{"status, idle and new", Status(SessionStatus{})},
 		{"status, idle", Status(SessionStatus{ThreadID: "0199a213-81c0-7800-8aa1-bbab2a035a53"})},
 		{"status, everything", Status(SessionStatus{Running: true, RunningFor: 83_400 * time.Millisecond, Waiting: 3, Interrupted: true, WorkerUnreachable: true, ThreadID: "0199a213-81c0-7800-8aa1-bbab2a035a53"})},
+		{"status, held back", Status(SessionStatus{Waiting: 2, Interrupted: true, HeldFor: 89_500 * time.Millisecond, ThreadID: "0199a213-81c0-7800-8aa1-bbab2a035a53"})},
 		{"status, one waits", Status(SessionStatus{Running: true, RunningFor: -time.Second, Waiting: 1})},
 	} {
 		if units(s.text) > MaxUnits || Blank(s.text) {

@@ -57,6 +57,8 @@ func (q *tx) cursor(fingerprint string) (c Cursor, err error) {
 // begins a new generation when the message is younger than the cursor or has no
 // date: Telegram has started to count anew. Otherwise it is stale; it is stored
 // as dropped, so that it is a duplicate from then on.
+//
+// A message parks what its session's person has not decided about.
 func (s *Store) Ingest(ctx context.Context, batch []NewUpdate, now time.Time) (Ingested, error) {
 	var in Ingested
 	err := s.write(ctx, func(q *tx) error {
@@ -65,7 +67,7 @@ func (s *Store) Ingest(ctx context.Context, batch []NewUpdate, now time.Time) (I
 			return err
 		}
 		q.now = millis(now)
-		i := &intake{tx: q, floorAt: cursor.CommittedAt, at: cursor, sessions: map[string]bool{}}
+		i := &intake{tx: q, floorAt: cursor.CommittedAt, at: cursor, sessions: map[string]bool{}, freed: map[string]bool{}}
 		for _, u := range batch {
 			if err := i.take(u); err != nil {
 				return err
@@ -96,6 +98,7 @@ type intake struct {
 	floorAt  time.Time // when the cursor was committed that this batch began with
 	at       Cursor
 	sessions map[string]bool // those that surely have a row
+	freed    map[string]bool // those that nothing is held back in any more
 }
 
 // stored is what the inbox knows of an update id.
@@ -144,8 +147,21 @@ func (i *intake) take(u NewUpdate) error {
 	if err := i.insert(key, u); err != nil {
 		return err
 	}
+	if err := i.free(u); err != nil {
+		return err
+	}
 	i.New = append(i.New, stamp(key, u, i.now))
 	return nil
+}
+
+// free lets go on what an interrupted turn holds back, since the person writes
+// again.
+func (i *intake) free(u NewUpdate) error {
+	if workOf(u.Kind, u.State) != workLane || i.freed[u.SessionID] {
+		return nil
+	}
+	i.freed[u.SessionID] = true
+	return i.park(u.SessionID)
 }
 
 func (q *tx) nextGeneration() (generation int64, err error) {

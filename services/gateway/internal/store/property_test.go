@@ -88,7 +88,7 @@ func (c *chaos) advance() {
 	case 7:
 		c.tolerate(c.Interrupt(ctx, id, c.IntN(3) == 0, store.Outcome{Name: "interrupted"}, nil))
 	case 8:
-		_, err := c.Restart(ctx, id, nil)
+		_, err := c.Restart(ctx, id)
 		c.tolerate(err)
 	}
 }

@@ -12,6 +12,34 @@ const (
 	Drop   = "drop"   // leave it
 )
 
+// Park ends the time for which the interrupted turns of a session hold its lane
+// back. They wait for a decision as before.
+func (s *Store) Park(ctx context.Context, sessionID string) error {
+	return s.write(ctx, func(q *tx) error { return q.park(sessionID) })
+}
+
+func (q *tx) park(sessionID string) error {
+	return q.exec(`UPDATE turns SET parked_at = $3 WHERE bot_id = $1 AND session_id = $2
+		AND state = 'INTERRUPTED' AND resolution = '' AND parked_at = 0`, q.bot, sessionID, q.now)
+}
+
+// heldSession is a session, and when the newest turn was interrupted that holds
+// its lane back, in milliseconds; 0: none does.
+func (q *tx) heldSession(id string) (sess Session, since int64, err error) {
+	sess, _, err = found(q, func(row scanner) (s Session, err error) { return s, scanSession(row, &s, &since) },
+		heldQuery+`WHERE s.bot_id = $1 AND s.session_id = $2`, q.bot, id)
+	sess.ID = id
+	return sess, since, err
+}
+
+// chosen says whether a person decided that an update is run: that is never held
+// back.
+func (q *tx) chosen(key Key) (bool, error) {
+	_, ok, err := found(q, readString, `SELECT turn_id FROM turns WHERE bot_id = $1 AND update_id = $2 AND generation = $3
+		AND (resolution = 'resume' OR resolution = 'again') LIMIT 1`, q.bot, key.UpdateID, key.Generation)
+	return ok, err
+}
+
 // Resolve decides about an interrupted turn; an earlier decision stays. To
 // resume or to run again queues the next attempt, at its update's old place in
 // the lane. prompt is what that attempt says to Codex; empty: the same as before.

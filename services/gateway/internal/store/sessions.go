@@ -10,15 +10,25 @@ const (
 	FROM sessions s `
 	// uncountedQuery leaves out how many turns are open: a lane may be long.
 	uncountedQuery = sessionColumns + `0 FROM sessions s `
+	// heldQuery has in that place since when its lane is held back.
+	heldQuery = sessionColumns + `
+		(SELECT COALESCE(MAX(t.ended_at), 0) FROM turns t WHERE t.bot_id = s.bot_id AND t.session_id = s.session_id
+			AND t.state = 'INTERRUPTED' AND t.resolution = '' AND t.parked_at = 0)
+	FROM sessions s `
 )
 
 func readSession(row scanner) (s Session, err error) {
-	var updated int64
-	err = row.Scan(&s.ID, &s.ChatID, &s.TopicID, &s.ThreadID, &s.WorkerID, &s.JournalID, &s.Usage.InputTokens,
-		&s.Usage.CachedInputTokens, &s.Usage.CacheWriteInputTokens, &s.Usage.OutputTokens, &s.Usage.ReasoningOutputTokens,
-		&updated, &s.OpenTurns)
-	s.UpdatedAt = fromMillis(updated)
+	err = scanSession(row, &s, &s.OpenTurns)
 	return s, err
+}
+
+func scanSession(row scanner, s *Session, last any) error {
+	var updated int64
+	err := row.Scan(&s.ID, &s.ChatID, &s.TopicID, &s.ThreadID, &s.WorkerID, &s.JournalID, &s.Usage.InputTokens,
+		&s.Usage.CachedInputTokens, &s.Usage.CacheWriteInputTokens, &s.Usage.OutputTokens, &s.Usage.ReasoningOutputTokens,
+		&updated, last)
+	s.UpdatedAt = fromMillis(updated)
+	return err
 }
 
 // session is a session without the count of its open turns.

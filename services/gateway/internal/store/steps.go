@@ -24,6 +24,15 @@ func (s *Store) Assign(ctx context.Context, turnID, workerID, journalID, working
 		if err != nil {
 			return err
 		}
+		if ok && t.ThreadID != "" {
+			var fresh bool
+			if fresh, err = q.fresh(t, t.ThreadID); err != nil {
+				return err
+			}
+			if fresh {
+				t.ThreadID = ""
+			}
+		}
 		if ok {
 			t.State, t.WorkerID, t.JournalID, t.WorkingDir = Assigned, workerID, journalID, workingDir
 			ok, err = q.changed(insertTurn+` ON CONFLICT (turn_id) DO UPDATE SET state = excluded.state, thread_id = excluded.thread_id,
@@ -70,6 +79,17 @@ func (q *tx) assignable(turnID, workerID string) (t Turn, held, ok bool, err err
 		return t, false, false, nil
 	}
 	return t, held, err == nil, err
+}
+
+// fresh says whether an attempt begins a new thread though its session has one:
+// the attempt before it could not resume that very thread.
+func (q *tx) fresh(t Turn, threadID string) (bool, error) {
+	if t.Attempt == 1 || threadID == "" {
+		return false, nil
+	}
+	_, ok, err := found(q, readString, `SELECT turn_id FROM turns WHERE turn_id = $1 AND error_code = $2 AND thread_id = $3`,
+		TurnID(q.bot, t.Key, t.Attempt-1), notResumable, threadID)
+	return ok, err
 }
 
 // refuseAssign says why a turn cannot be assigned; nil: it was already.
@@ -165,8 +185,9 @@ func (s *Store) Accept(ctx context.Context, turnID, journalID string) error {
 }
 
 // SetThread notes the Codex thread in which a turn runs, for the turn and for
-// its session.
-func (s *Store) SetThread(ctx context.Context, turnID, threadID string) error {
+// its session. A session that had another thread until now gives it up; only then
+// are there messages to say so.
+func (s *Store) SetThread(ctx context.Context, turnID, threadID string, messages ...Message) error {
 	return s.write(ctx, func(q *tx) error {
 		t, err := q.step(turnID)
 		if err != nil {
@@ -181,6 +202,11 @@ func (s *Store) SetThread(ctx context.Context, turnID, threadID string) error {
 		}
 		if err := q.exec(`UPDATE turns SET thread_id = $2 WHERE turn_id = $1`, turnID, threadID); err != nil {
 			return err
+		}
+		if sess.ThreadID != "" && sess.ThreadID != threadID {
+			if err := q.post(t.Key, turnID, messages); err != nil {
+				return err
+			}
 		}
 		return q.setThread(sess, threadID)
 	})
@@ -272,8 +298,10 @@ func (s *Store) Interrupt(ctx context.Context, turnID string, unpin bool, o Outc
 }
 
 // Restart ends an attempt whose Codex thread could not be resumed, of which
-// nothing was run, and queues the next one, which begins a new thread.
-func (s *Store) Restart(ctx context.Context, turnID string, messages []Message) (next Turn, err error) {
+// nothing was run, and queues the next one, which begins a new thread. The session
+// keeps the thread it has until Codex has really opened another: what kept this
+// one from being resumed may be over by then.
+func (s *Store) Restart(ctx context.Context, turnID string) (next Turn, err error) {
 	err = s.write(ctx, func(q *tx) error {
 		t, err := q.turn(turnID)
 		if err != nil {
@@ -287,12 +315,6 @@ func (s *Store) Restart(ctx context.Context, turnID string, messages []Message) 
 			return t.refuse("running")
 		}
 		if err := q.end(t, Finished, Outcome{Name: "failed", ErrorCode: notResumable}); err != nil {
-			return err
-		}
-		if err := q.setThread(Session{ID: t.SessionID, ThreadID: "unknown"}, ""); err != nil {
-			return err
-		}
-		if err := q.post(t.Key, t.ID, messages); err != nil {
 			return err
 		}
 		own, err := readString(q.row(`SELECT prompt FROM turns WHERE turn_id = $1`, t.ID))

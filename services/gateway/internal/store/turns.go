@@ -173,7 +173,17 @@ func (q *tx) lane(sessionID string) (l Lane, err error) {
 	if l.Turn, l.Found, err = q.head(sessionID); err != nil || !l.Found {
 		return l, err
 	}
-	l.Session, err = q.session(sessionID)
+	var since int64
+	if l.Session, since, err = q.heldSession(sessionID); err != nil || l.Turn.State != Queued {
+		return l, err
+	}
+	if l.Fresh, err = q.fresh(l.Turn, l.Session.ThreadID); err != nil || since == 0 {
+		return l, err
+	}
+	chosen, err := q.chosen(l.Turn.Key)
+	if err == nil && !chosen {
+		l.HeldSince = fromMillis(since)
+	}
 	return l, err
 }
 

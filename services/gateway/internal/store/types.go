@@ -197,6 +197,12 @@ type Lane struct {
 	Turn Turn
 	// Session is the turn's; its open turns are not counted.
 	Session Session
+	// HeldSince is when the newest interrupted turn ended that holds the waiting
+	// turn back; zero: none does.
+	HeldSince time.Time
+	// Fresh says that the waiting turn begins a new thread, though its session
+	// still has one: the attempt before could not resume it.
+	Fresh bool
 }
 
 // Kinds of messages.
