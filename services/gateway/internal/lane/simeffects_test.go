@@ -59,7 +59,7 @@ func (w *world) busy(target *worker) bool {
 func (w *world) spawn(target *worker, m message) {
 	w.trace("turn %d starts at worker %d", m.turn.id, m.worker)
 	target.rows[m.turn.id] = &row{}
-	if w.store.thread && w.IntN(4) == 0 {
+	if w.store.thread && !m.turn.fresh && w.IntN(4) == 0 {
 		target.rows[m.turn.id] = &row{progress: 2, outcome: NotResumable}
 		return
 	}
@@ -240,8 +240,8 @@ func (w *world) apply(e Effect, t *turn) {
 	case Renew:
 		t.stored, w.store.thread, w.store.pinned = Queued, false, -1
 	case Restart, Postpone:
-		t.settled, w.store.thread = e, w.store.thread && e == Postpone
-		w.store.again(t, t.chosen)
+		t.settled = e
+		w.store.again(t, t.chosen).fresh = e == Restart // the session keeps its thread until there is another
 	default:
 		t.settled = e
 	}

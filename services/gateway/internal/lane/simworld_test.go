@@ -38,6 +38,7 @@ type turn struct {
 	interrupted     int  // when, 0: it was not
 	freed           bool // decided about, or parked
 	chosen          bool // a person decided that it is run
+	fresh           bool // begins a new thread, whatever the session has
 }
 
 // A worker's disk survives its crashes, unless it is replaced.
@@ -124,9 +125,10 @@ func (s *store) head() *turn {
 }
 
 // again puts the next attempt of a turn at its place.
-func (s *store) again(t *turn, chosen bool) {
+func (s *store) again(t *turn, chosen bool) *turn {
 	next := &turn{id: len(s.turns), stored: Queued, chosen: chosen}
 	s.turns = slices.Insert(s.turns, 1+slices.Index(s.turns, t), next)
+	return next
 }
 
 // patient is how long an interrupted turn holds its lane back.

@@ -42,7 +42,7 @@ func (d *desk) step(ctx context.Context, name string, update int64) (err error) 
 	case "interrupt":
 		err = d.Interrupt(ctx, id, false, store.Outcome{Name: "interrupted"}, answer("what now?"))
 	case "restart":
-		_, err = d.Restart(ctx, id, answer("a new thread"))
+		_, err = d.Restart(ctx, id)
 	case "again":
 		_, err = d.Resolve(ctx, id, store.Again, "")
 	case "drop":
@@ -302,7 +302,7 @@ func TestRestartOfAResumedTurnDoesNotBeginAnew(t *testing.T) {
 		_, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "finish the task")
 		d.must(err)
 		d.must(d.Assign(ctx, turnID(1, 2), worker, "j", ""))
-		next, err := d.Restart(ctx, turnID(1, 2), nil)
+		next, err := d.Restart(ctx, turnID(1, 2))
 		d.must(err)
 		if next.ID != turnID(1, 3) || next.Prompt != "finish the task" {
 			t.Errorf("next = %+v", next)
@@ -317,7 +317,7 @@ func TestRestartQueuesTheSamePromptForANewThread(t *testing.T) {
 		ctx := t.Context()
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
-		next, err := d.Restart(ctx, turnID(1, 1), []store.Message{{Kind: store.Notice, Text: "a new thread"}})
+		next, err := d.Restart(ctx, turnID(1, 1))
 		d.must(err)
 		d.reopen()
 		head, _, err := d.Head(ctx, "telegram:42")
@@ -330,16 +330,19 @@ func TestRestartQueuesTheSamePromptForANewThread(t *testing.T) {
 		}
 		sess, err := d.Session(ctx, "telegram:42")
 		d.must(err)
-		if sess.ThreadID != "" || sess.WorkerID != worker {
+		if sess.ThreadID != "thread-1" || sess.WorkerID != worker {
 			t.Errorf("session = %+v", sess)
 		}
-		if sent := d.sendAll()[chat]; len(sent) != 1 {
+		if sent := d.sendAll()[chat]; len(sent) != 0 {
 			t.Errorf("sent %q", sent)
 		}
-		if got := d.state(1); got != store.Queued {
-			t.Errorf("after its notice was sent the update is %s", got)
+		if l, err := d.Load(ctx, "telegram:42"); err != nil || !l.Fresh {
+			t.Errorf("lane = %+v, %v", l, err)
 		}
 		d.must(d.Assign(ctx, head.ID, worker, "j", ""))
+		if head, _, err = d.Head(ctx, "telegram:42"); err != nil || head.ThreadID != "" {
+			t.Errorf("the next attempt resumes thread %q, %v", head.ThreadID, err)
+		}
 		unacknowledged, err := d.Unacknowledged(ctx)
 		d.must(err)
 		if len(unacknowledged) != 1 || unacknowledged[0].ID != turnID(1, 1) {
@@ -414,5 +417,48 @@ func TestFinishingWithAnotherOutcomeIsRefused(t *testing.T) {
 		if !errors.As(err, &state) || state.Have != "FINISHED" {
 			t.Errorf("Interrupt() = %v", err)
 		}
+	})
+}
+
+// TestAThreadIsGivenUpOnlyForAnother: what kept a thread from being resumed may
+// keep a new one from being opened, too, and be over later.
+func TestAThreadIsGivenUpOnlyForAnother(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		d.ingest(prompt(1, "a"), prompt(2, "b"), prompt(3, "c"))
+		ctx := t.Context()
+		notice := store.Message{Kind: store.Notice, Text: "a new thread"}
+		restarted := func(update int64) {
+			d.must(d.Assign(ctx, turnID(update, 1), worker, "j", ""))
+			_, err := d.Restart(ctx, turnID(update, 1))
+			d.must(err)
+			d.must(d.Assign(ctx, turnID(update, 2), worker, "j", ""))
+		}
+		has := func(thread string, messages int) {
+			t.Helper()
+			sess, err := d.Session(ctx, "telegram:42")
+			d.must(err)
+			if sess.ThreadID != thread {
+				t.Errorf("the session's thread is %q, want %q", sess.ThreadID, thread)
+			}
+			if sent := d.sendAll()[chat]; len(sent) != messages {
+				t.Errorf("sent %q, want %d", sent, messages)
+			}
+		}
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(d.SetThread(ctx, turnID(1, 1), "old", notice))
+		d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)))
+
+		restarted(2)
+		d.must(second(d.Finish(ctx, turnID(2, 2), store.Outcome{Name: "failed"}, nil)))
+		d.reopen()
+		has("old", 0)
+
+		restarted(3)
+		has("old", 0)
+		for range 2 { // a crash may repeat it
+			d.must(d.SetThread(ctx, turnID(3, 2), "new", notice))
+		}
+		has("new", 1)
 	})
 }

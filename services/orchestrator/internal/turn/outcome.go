@@ -188,10 +188,11 @@ func (o *outcome) judge(end ending) (orchestratorv1.TurnState, orchestratorv1.Fi
 
 // keepsThread reports whether a refusal to resume has nothing to do with the
 // thread itself: a new one would be refused as well, or would only give up a
-// conversation that is still there.
+// conversation that is still there. So it is with every cause that is known, but
+// for a conversation that has become too long.
 func keepsThread(class orchestratorv1.FailureClass) bool {
-	return class == orchestratorv1.FailureClass_FAILURE_CLASS_CONFIGURATION ||
-		class == orchestratorv1.FailureClass_FAILURE_CLASS_THREAD_IN_USE
+	return class != orchestratorv1.FailureClass_FAILURE_CLASS_UNSPECIFIED &&
+		class != orchestratorv1.FailureClass_FAILURE_CLASS_CONTEXT_LENGTH
 }
 
 // classify tells failures apart by what Codex said last: in turn.failed, else on
