@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,28 @@ import (
 
 // needed are the capabilities without which a worker is of no use to a gateway.
 func needed() []string { return []string{"agent_api.events", "agent_api.run"} }
+
+// CanWork says why none of the configured workers can run a turn; nil: one can,
+// or none is named. The error is for an operator.
+func CanWork(ctx context.Context, c Config) error {
+	var checks []*checkup.Check
+	for _, target := range c.OrchestratorAddrs {
+		checks = append(checks, checkup.Start(ctx, "worker "+target, workerLimit, func(ctx context.Context) []checkup.Finding { return c.checkWorker(ctx, target) }))
+	}
+	var faults []error
+	for _, check := range checks {
+		for _, f := range check.Wait(ctx) {
+			if f.Verdict == checkup.Fail {
+				faults = append(faults, fmt.Errorf("%s: %s: %s", f.Name, f.Detail, f.Mend))
+				break
+			}
+		}
+	}
+	if len(faults) < len(checks) {
+		return nil
+	}
+	return errors.Join(faults...)
+}
 
 // checkWorker asks a worker what it can do.
 func (c Config) checkWorker(ctx context.Context, target string) []checkup.Finding {

@@ -8,7 +8,12 @@ import (
 	"telecodex.dev/services/gateway/internal/admission"
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/poller"
+	"telecodex.dev/services/gateway/internal/store"
 )
+
+// Runs reports whether a gateway uses the store that is configured. It changes
+// nothing.
+func Runs(c Config) (bool, error) { return store.InUse(c.Store) }
 
 // Waiting is a message that waits at Telegram for the bot and would run a turn.
 type Waiting struct {

@@ -45,6 +45,16 @@ func Check(ctx context.Context, c Config) []*checkup.Check {
 	}
 }
 
+// FindCodex says why the Codex that turns would start is not there; nil: it is.
+// The error is for an operator.
+func FindCodex(c Config) error {
+	if _, err := codex.ResolveNative(c.CodexBin); err != nil {
+		f := c.notFound(err)
+		return fmt.Errorf("%s: %s", f.Detail, f.Mend)
+	}
+	return nil
+}
+
 func (c Config) checkDirectories() []checkup.Finding {
 	const mend = "choose another ORCHESTRATOR_STATE_DIR"
 	used, err := statedir.InUse(c.StateDir)

@@ -16,6 +16,7 @@ import (
 	"telecodex.dev/services/gateway"
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/orchestrator"
 	"telecodex.dev/services/telecodex/internal/smoke"
 	"telecodex.dev/services/telecodex/internal/smoke/protocol"
 )
@@ -38,6 +39,7 @@ func runSmoke(ctx context.Context, given command.Values, env lifecycle.Lookup, s
 		codex, err := scripted(dir, "")
 		return codex.bin, err
 	}
+	options.FindCodex = findCodex
 	options.Stdout, options.Stderr = stdout, stderr
 	shown := stdout
 	if options.JSON {
@@ -53,6 +55,15 @@ func runSmoke(ctx context.Context, given command.Values, env lifecycle.Lookup, s
 		return gateway.Refuse(stdout, err)
 	}
 	return status
+}
+
+// findCodex says why a worker with this environment would not find Codex.
+func findCodex(getenv func(name string) string) error {
+	worker, err := orchestrator.ConfigFrom(nil, getenv)
+	if err != nil {
+		return err
+	}
+	return orchestrator.FindCodex(worker)
 }
 
 // smokeOptions reads what the command line says.

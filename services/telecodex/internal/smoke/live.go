@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ type live struct {
 	took     bool // a cycle may have taken messages
 }
 
-func newLive(r *run) (*live, error) {
+func newLive(ctx context.Context, r *run) (*live, error) {
 	l := &live{console: r.console, redactor: r.redactor, patience: r.Wait}
 	operators := newEnvironment(r.Environ)
 	l.env = operators.with(template(operators))
@@ -52,6 +53,9 @@ func newLive(r *run) (*live, error) {
 		return nil, err
 	}
 	if l.chat, err = canary(l.config.AllowedChatIDs, operators["CANARY_CHAT_ID"]); err != nil {
+		return nil, err
+	}
+	if err := l.ready(ctx, r); err != nil {
 		return nil, err
 	}
 	id := strconv.FormatInt(l.chat, 10)
@@ -64,6 +68,25 @@ func newLive(r *run) (*live, error) {
 	l.env["CHANNEL_CURSOR_STATE_PATH"] = cursor
 	l.env["CHANNEL_ALLOWED_CHAT_IDS"] = id
 	return l, nil
+}
+
+// ready says what would spoil the run, before a person is asked for anything.
+func (l *live) ready(ctx context.Context, r *run) error {
+	// A store that cannot be looked at is not used here: await says what a bot
+	// does to the run.
+	if runs, err := gateway.Runs(l.config); err == nil && runs {
+		return errors.New("a gateway that runs uses the store, and Telegram serves one poller: stop the bot first")
+	}
+	turns := slices.ContainsFunc(protocol.Cycles(), func(c protocol.Cycle) bool {
+		return (c.Kind == protocol.HappyPath || c.Kind == protocol.CodexTimeout) && slices.Contains(r.Scenarios, c.Scenario)
+	})
+	switch {
+	case !turns:
+		return nil
+	case l.config.OrchestratorAddrs != nil:
+		return gateway.CanWork(ctx, l.config)
+	}
+	return r.FindCodex(func(name string) string { return l.env[name] })
 }
 
 // canary is the one chat that may be used. A list that names more is refused,
@@ -175,10 +198,10 @@ func (l *live) await(ctx context.Context, c protocol.Cycle, try int) error {
 }
 
 // look looks at Telegram until the canary chat has written, or ctx ends: then
-// the error is errNoMessage. It tells once of each thing that keeps it from
-// looking.
+// the error is errNoMessage, with what kept it from looking. It tells once of
+// each such thing.
 func (l *live) look(ctx context.Context, troubles chan<- error) error {
-	told := ""
+	var hindrance error
 	for {
 		left := longestPoll
 		if deadline, ok := ctx.Deadline(); ok {
@@ -191,15 +214,18 @@ func (l *live) look(ctx context.Context, troubles chan<- error) error {
 		if len(found) > 0 {
 			return nil
 		}
-		if err != nil && ctx.Err() == nil && err.Error() != told {
+		if err != nil && ctx.Err() == nil && (hindrance == nil || err.Error() != hindrance.Error()) {
+			hindrance = err
 			select {
 			case troubles <- err:
-				told = err.Error()
 			case <-ctx.Done():
 			}
 		}
 		select {
 		case <-ctx.Done():
+			if hindrance != nil {
+				return fmt.Errorf("%w, and Telegram could not be looked at all the time: %s", errNoMessage, l.redactor.Text(hindrance.Error()))
+			}
 			return errNoMessage
 		case <-time.After(betweenLooks):
 		}

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"telecodex.dev/services/internal/sqldb"
 	"telecodex.dev/services/internal/telegramsim"
+	"telecodex.dev/services/orchestrator"
 	"telecodex.dev/services/telecodex/internal/smoke"
 	"telecodex.dev/services/telecodex/internal/smoke/protocol"
 )
@@ -40,6 +42,14 @@ func newLive(t *testing.T, settings ...string) (*trial, *telegramsim.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("PATH", filepath.Dir(codex)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	r.FindCodex = func(getenv func(string) string) error {
+		worker, err := orchestrator.ConfigFrom(nil, getenv)
+		if err != nil {
+			return err
+		}
+		return orchestrator.FindCodex(worker)
+	}
 	r.Environ = append(os.Environ(), append([]string{
 		"CHANNEL_TOKEN=" + liveToken,
 		"CHANNEL_TELEGRAM_API_URL=" + sim.URL,
@@ -47,7 +57,6 @@ func newLive(t *testing.T, settings ...string) (*trial, *telegramsim.Server) {
 		"CHANNEL_CURSOR_STATE_PATH=" + filepath.Join(r.people, "cursor.json"),
 		"CODEX_HOME=" + filepath.Join(r.people, "codex_home"),
 		"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1",
-		"PATH=" + filepath.Dir(codex) + string(os.PathListSeparator) + os.Getenv("PATH"),
 	}, settings...)...)
 	return r, sim
 }
@@ -185,10 +194,73 @@ func TestWhatKeepsItFromLookingIsSaid(t *testing.T) {
 		t.Errorf("status %d, %v", status, err)
 	}
 	r.shows(t, "  Telegram cannot be looked at: ")
+	document := r.evidence(t)["evidence.md"]
+	for _, want := range []string{"interrupted; untested: S1, S2, S3, S4", "S1-happy-path, try 1: UNTESTED interrupted", "S4-allowlist-drop, try 1: UNTESTED interrupted"} {
+		if !strings.Contains(document, want) {
+			t.Errorf("the document lacks %q:\n%s", want, document)
+		}
+	}
 	if strings.Contains(r.out.String(), "BBLive") {
 		t.Errorf("it shows the token:\n%s", r.out.String())
 	}
 	r.leavesNothing(t)
+}
+
+// What was observed before an interruption is in the document, and the rest is
+// untested.
+func TestInterruptedRunKeepsItsTable(t *testing.T) {
+	r, sim := newLive(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	r.writes(t, sim, "!scenario turn_failed\nx", "hello")
+	r.Stdout = writerFunc(func(p []byte) (int, error) {
+		if strings.Contains(string(p), "S3 codex timeout/failure, timeout: send this message") {
+			interrupt()
+		}
+		return r.out.Write(p)
+	})
+	if status, err := smoke.Run(ctx, r.Options); status != 130 || err != nil {
+		t.Errorf("status %d, %v", status, err)
+	}
+	document := r.evidence(t)["evidence.md"]
+	for _, want := range []string{"**CONDITIONAL**: interrupted; untested: S3, S4", "\n## S1: PASS\n", "S1-happy-path, try 1: FAIL", "\n## S2: PASS\n",
+		"S3-codex-timeout, try 1: UNTESTED interrupted", "S3-codex-exec-fail, try 1: UNTESTED interrupted", "S4-allowlist-drop, try 1: UNTESTED interrupted"} {
+		if !strings.Contains(document, want) {
+			t.Errorf("the document lacks %q:\n%s", want, document)
+		}
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// Where another program took the polls, the reason names it.
+func TestReasonNamesWhatKeptItFromLooking(t *testing.T) {
+	r, sim := newLive(t)
+	r.Scenarios, r.Wait = []string{"S1"}, time.Second
+	sim.Fail(telegramsim.Fault{Method: "getUpdates", Count: -1, Status: 409})
+	if status := r.run(t); status != smoke.ExitConditional {
+		t.Errorf("status %d", status)
+	}
+	r.shows(t, "  S1-happy-path: no message came in time, and Telegram could not be looked at all the time: telegram getUpdates: api-error 409")
+}
+
+// Beside a bot that runs, a live run would end its polls: it does not begin.
+func TestLiveRunBesideARunningBotIsRefused(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "gateway.db")
+	r, sim := newLive(t, "CHANNEL_STORE="+store)
+	lock, err := sqldb.TryLock(store + ".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	if _, err := smoke.Run(t.Context(), r.Options); err == nil || !strings.Contains(err.Error(), "stop the bot first") {
+		t.Errorf("refused with %v", err)
+	}
+	if calls := sim.Calls(telegramsim.CallFilter{}); len(calls) > 0 || len(r.evidence(t)) > 0 {
+		t.Errorf("it called %+v", calls)
+	}
 }
 
 func TestLiveRunIsRefused(t *testing.T) {
@@ -201,6 +273,8 @@ func TestLiveRunIsRefused(t *testing.T) {
 		{"another canary", "CANARY_CHAT_ID=5", "CANARY_CHAT_ID is not the chat that allowed_chat_ids names"},
 		{"the chat of S4", "CHANNEL_ALLOWED_CHAT_IDS=" + protocol.ExcludingChat, "it is the one that S4 allows instead"},
 		{"no token", "CHANNEL_TOKEN=", "token must be a non-empty string"},
+		{"no Codex", "ORCHESTRATOR_CODEX_BIN=nobody-has-it", "nobody-has-it cannot be found"},
+		{"no worker", "CHANNEL_ORCHESTRATOR_ADDR=127.0.0.1:1", "worker 127.0.0.1:1: it cannot be asked"},
 		{"a cursor that cannot be read", "CHANNEL_CURSOR_STATE_PATH=" + t.TempDir(), "the cursor file cannot be read"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -33,6 +33,8 @@ type Options struct {
 	Environ   []string      // NAME=value, of the operator
 	// Scripted puts the scripted Codex into a directory and returns its path.
 	Scripted func(dir string) (path string, err error)
+	// FindCodex says why a worker with this environment would not find Codex.
+	FindCodex func(getenv func(name string) string) error
 
 	JSON     bool      // the verdict as one JSON object on Stdout, the rest on Stderr
 	Stdout   io.Writer // what a person reads
@@ -101,7 +103,7 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
-	if r.stage, err = r.open(); err != nil {
+	if r.stage, err = r.open(ctx); err != nil {
 		return 0, err
 	}
 	base := o.Out
@@ -119,35 +121,37 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		r.console.linef("interrupted; what was observed before is in %s", r.kept.Path())
-		return lifecycle.ExitInterrupted, nil
+		return lifecycle.ExitInterrupted, r.giveUp()
 	case err != nil:
 		return 0, err
 	}
 	return r.conclude()
 }
 
-func (r *run) open() (stage, error) {
+func (r *run) open(ctx context.Context) (stage, error) {
 	if r.Live {
-		return newLive(r)
+		return newLive(ctx, r)
 	}
 	return newSimulated(r)
 }
 
-// all runs the cycles of the scenarios that were asked for.
+// all runs the cycles of the scenarios that were asked for. Once ctx has ended
+// the rest is untested.
 func (r *run) all(ctx context.Context) error {
 	for _, name := range protocol.Scenarios() {
 		for _, c := range protocol.Cycles() {
 			if c.Scenario != name {
 				continue
 			}
-			if err := r.cycle(ctx, c); err != nil {
+			if err := r.cycle(ctx, c); err != nil && ctx.Err() == nil {
 				return err
 			}
 		}
-		r.show(name)
+		if ctx.Err() == nil {
+			r.show(name)
+		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // cycle runs one cycle; one that fails live, as often as its tries allow.
@@ -158,6 +162,12 @@ func (r *run) cycle(ctx context.Context, c protocol.Cycle) error {
 	}
 	for try := 1; ; try++ {
 		a, err := r.attempt(ctx, c, try)
+		if ctx.Err() != nil && (a == nil || !a.observation.Ran) {
+			a = untested(c, "interrupted")
+			a.try = try
+			r.attempts = append(r.attempts, a)
+			return ctx.Err()
+		}
 		if err != nil {
 			return err
 		}
@@ -165,7 +175,7 @@ func (r *run) cycle(ctx context.Context, c protocol.Cycle) error {
 			return nil // what the earlier try came to stands
 		}
 		r.attempts = append(r.attempts, a)
-		if a.result != protocol.Fail || !r.Live || try == c.Tries {
+		if a.result != protocol.Fail || !r.Live || try == c.Tries || ctx.Err() != nil {
 			return nil
 		}
 		r.detail(a)
@@ -195,6 +205,9 @@ func (r *run) attempt(ctx context.Context, c protocol.Cycle, try int) (_ *attemp
 	dir, err := os.MkdirTemp(r.dir, c.ID+"-")
 	if err != nil {
 		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	r.console.statusf("%s …", c.Title)
 	scene, err := r.stage.set(ctx, c, try, dir)

@@ -1,6 +1,7 @@
 package smoke
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -38,7 +39,7 @@ func preflight(env environment) []string {
 		}
 		return no
 	}
-	_, err := exec.LookPath("codex")
+	_, err := exec.LookPath(cmp.Or(env["ORCHESTRATOR_CODEX_BIN"], "codex"))
 	token, chat := env["CHANNEL_TOKEN"] != "" || env["CHANNEL_TOKEN_FILE"] != "", env["CANARY_CHAT_ID"]
 	return []string{
 		"codex=" + state(err == nil, "present", "missing"),
@@ -128,6 +129,17 @@ func (r *run) judge() verdict {
 func (a *attempt) cycleOf() cycle {
 	return cycle{ID: a.cycle.ID, Title: a.cycle.Title, Try: a.try, Command: a.cycle.Command(), Begin: a.begin.UTC(), End: a.end.UTC(),
 		Result: a.result, Why: a.why, Redacted: a.redacted, Checks: a.checks}
+}
+
+// giveUp keeps the document of a run that was interrupted.
+func (r *run) giveUp() error {
+	v := r.judge()
+	v.Reason = "interrupted; " + v.reason()
+	r.console.linef("interrupted; what was observed before is in %s", r.kept.Path())
+	if err := r.kept.KeepDocument("evidence.md", r.document(v)); err != nil {
+		return fmt.Errorf("the evidence table cannot be kept: %w", err)
+	}
+	return nil
 }
 
 // conclude judges, keeps the document and says what came of it all.
