@@ -64,7 +64,7 @@ func (m *Manager) status(ctx context.Context, sessionID string) (s render.Sessio
 		s.Waiting--
 		s.RunningFor = time.Since(running.AssignedAt)
 	}
-	s.WorkerUnreachable = m.Workers != nil && !m.Workers.Known(session.WorkerID)
+	s.WorkerUnreachable = m.Workers != nil && m.Workers.Missed(session.WorkerID)
 	return s, err
 }
 

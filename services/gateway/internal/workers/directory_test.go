@@ -185,6 +185,30 @@ func TestAWorkerThatComesBackIsFoundAndCounted(t *testing.T) {
 	eventually(t, d, "back", func() bool { return d.Known("a") && d.Restarts() == 1 })
 }
 
+// TestAWorkerIsMissedOnlyAfterItWasTried: right after the start nobody knows.
+func TestAWorkerIsMissedOnlyAfterItWasTried(t *testing.T) {
+	a, b := &worker{changed: make(chan struct{}), state: state("a", 1, 0)}, start(t, "b", 1, 0)
+	stop := a.serve(t, "127.0.0.1:0")
+	config := workers.Config{Targets: []string{a.address, b.address}, Log: zap.NewNop()}
+	idle, err := workers.New(config) // tries nothing before Run
+	if err != nil {
+		t.Fatal(err)
+	}
+	if idle.Missed("") || idle.Missed("a") {
+		t.Error("a worker is missed that was never tried")
+	}
+	if err := idle.Close(); err != nil {
+		t.Error(err)
+	}
+	d := directory(t, config)
+	eventually(t, d, "both reachable", func() bool { return d.Known("a") && d.Known("b") })
+	if d.Missed("a") || d.Missed("") || !d.Missed("c") {
+		t.Error("a worker that answers is missed, or one that is nowhere is not")
+	}
+	stop()
+	eventually(t, d, "missed", func() bool { return d.Missed("a") && !d.Missed("b") && !d.Missed("") })
+}
+
 // names is a resolver whose answers a test changes.
 type names struct {
 	mu    sync.Mutex

@@ -60,6 +60,25 @@ func (p *Place) Release() {
 	})
 }
 
+// Missed says whether it was tried and cannot be reached: the worker that is
+// pinned, or with pinned empty any. Before an address was tried, it may be there.
+func (d *Directory) Missed(pinned string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	untried, met := false, false
+	for _, e := range d.entries {
+		switch mine := pinned == "" || e.worker.ID == pinned; {
+		case mine && e.worker.Reachable:
+			return false
+		case mine && pinned != "":
+			met = true // its address is known, and does not answer
+		case !e.worker.Tried:
+			untried = true
+		}
+	}
+	return met || !untried
+}
+
 // Known says whether some worker can be reached: the one that is pinned, or any
 // when pinned is empty.
 func (d *Directory) Known(pinned string) bool {
