@@ -58,7 +58,7 @@ type Config struct {
 	LiveMode          bool
 	Once              bool     // one cycle, then exit
 	APIURL            string   // base URL of the Bot API
-	OrchestratorAddrs []string // gRPC targets; nil: not set, see DefaultOrchestratorAddr
+	OrchestratorAddrs []string // gRPC targets; nil: none named, see DefaultOrchestratorAddr
 	Store             string   // path of the SQLite file, or a postgres:// URL with a password in it
 	SandboxMode       string   // sent with each turn; empty: the worker's
 	Model             string   // sent with each turn; empty: Codex's own
@@ -114,6 +114,8 @@ func NewConfig(given command.Values, lookup Lookup) (Config, error) {
 			return Config{}, fmt.Errorf("%s %w", s.name, err)
 		}
 	}
+	_, raw.tokenByFlag = given["--token"]
+	_, raw.tokenFileByFlag = given["--token-file"]
 	if err := raw.finish(lookup); err != nil {
 		return Config{}, err
 	}
@@ -148,9 +150,10 @@ type rawConfig struct {
 	*Config
 	token             string
 	tokenFile         string
+	tokenByFlag       bool
+	tokenFileByFlag   bool
 	allowed           string
 	orchestrators     string
-	orchestratorsSet  bool
 	longPollSet       bool
 	pollIntervalGiven bool
 }
@@ -180,7 +183,17 @@ func (r *rawConfig) finish(lookup Lookup) error {
 	return nil
 }
 
+// checkToken takes the token from where it is given. A flag outweighs a variable
+// here too, although the two settings have different names.
 func (r *rawConfig) checkToken() error {
+	if r.token != "" && r.tokenFile != "" {
+		switch {
+		case r.tokenByFlag == r.tokenFileByFlag:
+			return errors.New("token and token_file are both given: give one of them")
+		case r.tokenFileByFlag:
+			r.token = ""
+		}
+	}
 	if r.token == "" && r.tokenFile != "" {
 		token, err := readToken(r.tokenFile)
 		if err != nil {
@@ -246,13 +259,7 @@ func (r *rawConfig) checkAllowlist() (err error) {
 }
 
 func (r *rawConfig) checkWorkers() (err error) {
-	if r.orchestratorsSet {
-		r.OrchestratorAddrs, err = splitList("orchestrator_addr", r.orchestrators)
-		if err == nil && len(r.OrchestratorAddrs) == 0 {
-			err = errors.New("orchestrator_addr must be a comma-separated list of gRPC targets")
-		}
-	}
-	if err != nil {
+	if r.OrchestratorAddrs, err = splitList("orchestrator_addr", r.orchestrators); err != nil {
 		return err
 	}
 	return r.checkStore()

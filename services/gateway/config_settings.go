@@ -50,13 +50,13 @@ var settings = [...]setting{
 	{"allowed_chat_ids", "IDS", "", "comma-separated ids of the chats that may use the bot", text(func(c *rawConfig) *string { return &c.allowed }), nil},
 	{"cursor_state_path", command.Path, ".channel_runtime/telegram_cursor_state.json", "the cursor file; empty: none", text(func(c *rawConfig) *string { return &c.CursorStatePath }), nil},
 	{"telegram_api_url", "URL", "https://api.telegram.org", "base URL of the Bot API", text(func(c *rawConfig) *string { return &c.APIURL }), nil},
-	{"orchestrator_addr", "TARGETS", "127.0.0.1:7450; in telecodex the worker in its own process", "comma-separated gRPC targets of the workers", applyOrchestratorAddr, nil},
+	{"orchestrator_addr", "TARGETS", "127.0.0.1:7450; in telecodex the worker in its own process", "comma-separated gRPC targets of the workers; empty: the default", text(func(c *rawConfig) *string { return &c.orchestrators }), nil},
 	{"store", command.Path, ".channel_runtime/gateway.db", "the gateway's database: a SQLite file, or a postgres:// URL", text(func(c *rawConfig) *string { return &c.Store }), nil},
 	{"codex_sandbox_mode", "MODE", "the worker's", "the sandbox that turns ask for", text(func(c *rawConfig) *string { return &c.SandboxMode }), []string{"read-only", "workspace-write", "danger-full-access"}},
 	{"codex_model", "MODEL", "Codex's own", "the model that turns ask for", text(func(c *rawConfig) *string { return &c.Model }), nil},
 	{"working_dir", command.Dir, "one for each session", "where Codex works, on the worker; beneath one of its ORCHESTRATOR_WORKSPACE_ROOTS", text(func(c *rawConfig) *string { return &c.WorkingDir }), nil},
-	{"listen_addr", "ADDR", "127.0.0.1:7451", "operator gRPC API, host:port or unix://path; empty: none", text(func(c *rawConfig) *string { return &c.ListenAddr }), nil},
-	{"metrics_addr", "ADDR", "127.0.0.1:9451", "metrics and health; empty: none", text(func(c *rawConfig) *string { return &c.MetricsAddr }), nil},
+	{"listen_addr", "ADDR", "127.0.0.1:7451", "operator gRPC API, host:port or unix://path; off or empty: none", address(func(c *rawConfig) *string { return &c.ListenAddr }), nil},
+	{"metrics_addr", "ADDR", "127.0.0.1:9451", "metrics and health; off or empty: none", address(func(c *rawConfig) *string { return &c.MetricsAddr }), nil},
 	{"heartbeat_url", "URL", "", "where failure events are posted; empty: nowhere", text(func(c *rawConfig) *string { return &c.HeartbeatURL }), nil},
 	{"log_level", "LEVEL", "info", "how much is logged, on standard error", text(func(c *rawConfig) *string { return &c.LogLevel }), []string{"debug", "info", "warn", "error"}},
 }
@@ -72,6 +72,18 @@ func Flags() []command.Flag {
 
 func text(field func(*rawConfig) *string) func(*rawConfig, string) error {
 	return func(r *rawConfig, value string) error {
+		*field(r) = value
+		return nil
+	}
+}
+
+// address is where to listen, or nowhere: "off" means the same as in the worker's
+// settings, where an empty variable is the default.
+func address(field func(*rawConfig) *string) func(*rawConfig, string) error {
+	return func(r *rawConfig, value string) error {
+		if value == "off" {
+			value = ""
+		}
 		*field(r) = value
 		return nil
 	}
@@ -153,11 +165,6 @@ func applySendRate(r *rawConfig, value string) error {
 		return errors.New("must be a number >= 0")
 	}
 	r.SendRate = n
-	return nil
-}
-
-func applyOrchestratorAddr(r *rawConfig, value string) error {
-	r.orchestrators, r.orchestratorsSet = value, true
 	return nil
 }
 

@@ -87,7 +87,10 @@ func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
 		{"codex_model", "org/gpt-5.1:x_y", func(c Config) any { return c.Model }, "org/gpt-5.1:x_y"},
 		{"working_dir", "/srv/work", func(c Config) any { return c.WorkingDir }, "/srv/work"},
 		{"listen_addr", "unix:///run/x.sock", func(c Config) any { return c.ListenAddr }, "unix:///run/x.sock"},
+		{"orchestrator_addr", "", func(c Config) any { return c.OrchestratorAddrs }, []string(nil)},
+		{"listen_addr", "off", func(c Config) any { return c.ListenAddr }, ""},
 		{"metrics_addr", "", func(c Config) any { return c.MetricsAddr }, ""},
+		{"metrics_addr", "off", func(c Config) any { return c.MetricsAddr }, ""},
 		{"send_rate", "0", func(c Config) any { return c.SendRate }, 0.0},
 		{"heartbeat_url", "https://host/hook?key=1", func(c Config) any { return c.HeartbeatURL }, "https://host/hook?key=1"},
 		{"log_level", "debug", func(c Config) any { return c.LogLevel }, "debug"},
@@ -172,7 +175,8 @@ func TestErrors(t *testing.T) {
 		{"send rate", nil, with("CHANNEL_SEND_RATE=-1"), "send_rate must be a number >= 0"},
 		{"endless send rate", nil, with("CHANNEL_SEND_RATE=inf"), "send_rate must be a number >= 0"},
 		{"workers", nil, with("CHANNEL_ORCHESTRATOR_ADDR=a:1,"), "orchestrator_addr must not contain empty values"},
-		{"no worker", nil, with("CHANNEL_ORCHESTRATOR_ADDR="), "orchestrator_addr must be a comma-separated list of gRPC targets"},
+		{"token twice in the environment", nil, with("CHANNEL_TOKEN_FILE=token.txt"), "token and token_file are both given: give one of them"},
+		{"token twice by flags", []string{"--token", "1:x", "--token-file", "token.txt"}, with(), "token and token_file are both given: give one of them"},
 		{"store", nil, with("CHANNEL_STORE="), "store must be the path of a SQLite file or a postgres:// URL"},
 		{"store elsewhere", nil, with("CHANNEL_STORE=mysql://user:SECRET@host/db"), "store must be the path of a SQLite file or a postgres:// URL"},
 		{"store with a parameter that is none", nil, with("CHANNEL_STORE=postgres://user:SECRET@host/db?sslmode=perhaps"),
@@ -223,6 +227,35 @@ func TestTokenIsReadFromAFile(t *testing.T) {
 		if _, err := ParseConfig(nil, write(text)); err == nil || strings.Contains(err.Error(), testToken) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAFlagForTheTokenOutweighsEitherVariable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("42:file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		args     []string
+		env      Lookup
+		token    string
+		fromFile bool
+	}{
+		"the file's over the variable of the token":  {[]string{"--token-file", file}, with(), "42:file", true},
+		"the token's over the variable of the file":  {[]string{"--token", "42:flag"}, with("-CHANNEL_TOKEN", "CHANNEL_TOKEN_FILE="+file+"x"), "42:flag", false},
+		"an empty one leaves it to the other's":      {[]string{"--token="}, with("CHANNEL_TOKEN_FILE=" + file), "42:file", true},
+		"an empty variable is no second source":      {nil, with("CHANNEL_TOKEN=", "CHANNEL_TOKEN_FILE="+file), "42:file", true},
+		"nor is an empty variable of the token file": {nil, with("CHANNEL_TOKEN_FILE="), testToken, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseConfig(tt.args, tt.env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Token() != tt.token || (got.TokenFile != "") != tt.fromFile {
+				t.Errorf("token of %q, file %q", got.Token(), got.TokenFile)
+			}
+		})
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 const patience = 10 * time.Second
 
 // Run runs `go test -json` with args and reports. It is a lifecycle.Program: the
-// exit status is 1 when a test failed, or with CI=true when one was skipped.
+// exit status is 1 when a test failed, when there was none to run, as with a
+// misspelt name, or with CI=true when one was skipped.
 //
 // The race detector is on wherever it works. It needs a C compiler; with CI=true
 // a missing one is a failure, else it is said.
@@ -50,6 +51,9 @@ func status(ctx context.Context, summary Summary, err error, ci bool, stderr io.
 		return lifecycle.ExitFailed
 	case err != nil:
 		fmt.Fprintln(stderr, "testreport:", err)
+		return lifecycle.ExitFailed
+	case summary.Passed+len(summary.Skipped) == 0:
+		fmt.Fprintln(stderr, "testreport: no test matches")
 		return lifecycle.ExitFailed
 	case ci && len(summary.Skipped) > 0:
 		fmt.Fprintln(stderr, "testreport: with CI=true a skipped test is a failure")

@@ -123,11 +123,13 @@ func TestRun(t *testing.T) {
 		name, body, ci string
 		status         int
 		says           string
+		args           []string
 	}{
-		{"passing", `t.Log("x")`, "true", 0, "1 passed, 0 failed, 0 skipped"},
-		{"failing", `t.Fatal("WRONG")`, "", 1, "WRONG"},
-		{"skipping", `t.Skip("no moon")`, "", 0, "no moon"},
-		{"skipping in CI", `t.Skip("no moon")`, "true", 1, "no moon"},
+		{"passing", `t.Log("x")`, "true", 0, "1 passed, 0 failed, 0 skipped", nil},
+		{"failing", `t.Fatal("WRONG")`, "", 1, "WRONG", nil},
+		{"skipping", `t.Skip("no moon")`, "", 0, "no moon", nil},
+		{"skipping in CI", `t.Skip("no moon")`, "true", 1, "no moon", nil},
+		{"none of that name", `t.Log("x")`, "", 1, "no test matches", []string{"-run=TestNoSuch"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -140,8 +142,8 @@ func TestRun(t *testing.T) {
 			t.Setenv("GOWORK", "off")
 			t.Chdir(dir)
 			var stdout, stderr bytes.Buffer
-			got := Run(t.Context(), []string{"-count=1", "./..."}, environment(tt.ci), &stdout, &stderr)
-			if got != tt.status || !strings.Contains(stdout.String(), tt.says) {
+			got := Run(t.Context(), append(tt.args, "-count=1", "./..."), environment(tt.ci), &stdout, &stderr)
+			if got != tt.status || !strings.Contains(stdout.String()+stderr.String(), tt.says) {
 				t.Errorf("status %d, want %d; stdout: %s; stderr: %s", got, tt.status, &stdout, &stderr)
 			}
 		})
