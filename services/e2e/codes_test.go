@@ -55,7 +55,8 @@ func TestOutcomesBecomeCodes(t *testing.T) {
 					"codex exited non-zero: exit status 3 (stderr redacted)"},
 				{"non-zero exit without any event", "!scenario exit1_empty\nx", nil, "codex-exec-failed", true,
 					"codex exited non-zero: exit status 1 (stderr redacted)"},
-				{"turn.failed", "!scenario turn_failed\nx", nil, "codex-exec-failed", true, "codex exited non-zero: exit status 1 (stderr redacted)"},
+				{"turn.failed", "!scenario turn_failed\nx", nil, "codex-exec-failed", true,
+					"codex exited non-zero: exit status 1 (stderr redacted): rate limit"},
 				{"a sandbox the worker does not allow", "x", []string{"CHANNEL_CODEX_SANDBOX_MODE=danger-full-access"}, "codex-contract-violation", false, ""},
 				{"a prompt that is too long", strings.Repeat("long ", 1<<18), nil, "codex-contract-violation", false, ""},
 			} {

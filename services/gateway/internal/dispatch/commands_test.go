@@ -142,7 +142,7 @@ func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
 			if len(messages) != 1 || messages[0].Kind != store.Question || !strings.Contains(string(messages[0].Markup), "resume:"+w.turnID(u, 1)) {
 				t.Errorf("messages = %+v", messages)
 			}
-			equal(t, "reported", slices.Contains(w.detailsOf(u), cycle.TurnInterrupted), true)
+			w.eventually("reported", func() bool { return slices.Contains(w.detailsOf(u), cycle.TurnInterrupted) })
 			f.set(func() { f.script = answering("done") })
 			equal(t, "a later message goes on", w.settled(w.prompt("third")).Outcome, "succeeded")
 

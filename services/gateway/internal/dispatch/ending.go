@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/status"
@@ -79,7 +80,7 @@ func (r *runner) finish() (store.Outcome, []store.Message) {
 		o.Name, o.ErrorCode, o.ErrorMessage = cancelled, cycle.TurnCancelled, f.GetErrorDetail().GetMessage()
 		return o, nil // the answer to /cancel says so
 	}
-	o.Name, o.ErrorCode, o.ErrorMessage = failed, cycle.CodexExecFailed, f.GetErrorDetail().GetMessage()
+	o.Name, o.ErrorCode, o.ErrorMessage = failed, cycle.CodexExecFailed, f.GetErrorDetail().GetMessage()+looked(f.GetErrorDetail())
 	switch f.GetErrorDetail().GetCause() {
 	case orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT:
 		o.ErrorCode, o.ErrorMessage = cycle.CodexTimeout, timeoutMessage
@@ -87,6 +88,16 @@ func (r *runner) finish() (store.Outcome, []store.Message) {
 		o.ErrorCode = cycle.CodexInvalidAnswer
 	}
 	return o, r.failure(o, f.GetErrorDetail())
+}
+
+// looked is what a failure looked like, in words from a closed list, for an
+// operator to know as much as the person is told.
+func looked(why *orchestratorv1.FinishedError) string {
+	name, known := orchestratorv1.FailureClass_name[int32(why.GetFailureClass())]
+	if !known || why.GetFailureClass() == orchestratorv1.FailureClass_FAILURE_CLASS_UNSPECIFIED {
+		return ""
+	}
+	return ": " + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "FAILURE_CLASS_"), "_", " "))
 }
 
 // failure tells the person that the turn failed, where that is wished.

@@ -297,91 +297,25 @@ func TestARestartedGatewayReplaysTheWholeTurn(t *testing.T) {
 	}
 }
 
-func TestAThreadThatCannotBeResumedIsReplacedAndSaid(t *testing.T) {
-	const another = "0199a213-81c0-7800-8aa1-bbab2a035a54"
-	f := newWorker(t, "a")
-	w := newWorld(t, f).run()
-	w.settled(w.prompt("first"))
-	w.outbox(chat)
-	f.set(func() {
-		f.script = func(in *orchestratorv1.RunTurnRequest) []*orchestratorv1.TurnEvent {
-			if in.GetThreadId() != "" {
-				return ending(orchestratorv1.TurnState_TURN_STATE_FAILED, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE)(in)
-			}
-			events := answering("again")(in)
-			for _, e := range events {
-				if started := e.GetThreadStarted(); started != nil {
-					started.ThreadId = another
-				}
-			}
-			return events
-		}
-	})
-	u := w.prompt("second")
-	w.eventually("the second attempt ends", func() bool { tr := w.trace(u); return len(tr.Turns) == 2 && tr.Turns[1].Outcome != "" })
-	turn := w.settled(u)
-	equal(t, "attempt", turn.Attempt, 2)
-	equal(t, "outcome", turn.Outcome, "succeeded")
-	messages := w.outbox(chat)
-	if len(messages) != 2 || messages[0].Text != render.ThreadNotResumable() || messages[0].Kind != store.Notice || messages[1].Text != "again" {
-		t.Errorf("messages = %+v", messages)
-	}
-	if session, err := w.store.Session(t.Context(), turn.SessionID); err != nil || session.ThreadID != another {
-		t.Errorf("session = %+v, %v", session, err)
-	}
-}
-
-// TestAPassingFaultGivesNoConversationUp: Codex can neither resume the thread nor
-// open another, for one message.
-func TestAPassingFaultGivesNoConversationUp(t *testing.T) {
-	f := newWorker(t, "a")
-	w := newWorld(t, f).run()
-	w.settled(w.prompt("first"))
-	w.outbox(chat)
-	f.set(func() {
-		f.script = func(in *orchestratorv1.RunTurnRequest) []*orchestratorv1.TurnEvent {
-			cause := orchestratorv1.FinishCause_FINISH_CAUSE_EXIT
-			if in.GetThreadId() != "" {
-				cause = orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE
-			}
-			return ending(orchestratorv1.TurnState_TURN_STATE_FAILED, cause)(in)
-		}
-	})
-	failed := w.settled(w.prompt("second"))
-	equal(t, "attempt", failed.Attempt, 2)
-	equal(t, "outcome", failed.Outcome, "failed")
-	equal(t, "thread asked for", failed.ThreadID, "")
-	messages := w.outbox(chat)
-	if len(messages) != 1 || !strings.HasPrefix(messages[0].Text, "Sorry") {
-		t.Errorf("messages = %+v", messages)
-	}
-	f.set(func() { f.script = answering("still here") })
-	turn := w.settled(w.prompt("third"))
-	equal(t, "thread", turn.ThreadID, thread)
-	equal(t, "answer", w.said(chat), "still here")
-}
-
 func TestOutcomesAndWhatThePersonIsTold(t *testing.T) {
-	const (
-		failedState = orchestratorv1.TurnState_TURN_STATE_FAILED
-		sorry       = "Sorry, something went wrong. Please try again."
-		timeout     = "Sorry, the request timed out. Please try again."
-	)
+	const failedState = orchestratorv1.TurnState_TURN_STATE_FAILED
+	told := func(code string, cause orchestratorv1.FinishCause) string {
+		return render.Failure(code, &orchestratorv1.FinishedError{Cause: cause})
+	}
 	table := []struct {
 		name   string
 		script func(*orchestratorv1.RunTurnRequest) []*orchestratorv1.TurnEvent
 		code   string
 		told   string
 	}{
-		{"spawn", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN), cycle.CodexExecFailed, render.Failure("",
-			&orchestratorv1.FinishedError{Cause: orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN})},
-		{"exit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_EXIT), cycle.CodexExecFailed, sorry},
-		{"turn.failed", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_TURN_FAILED), cycle.CodexExecFailed, sorry},
-		{"io", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_IO), cycle.CodexExecFailed, sorry},
-		{"thread mismatch", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH), cycle.CodexInvalidAnswer, sorry},
-		{"not resumable, though no thread was asked for", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE), cycle.CodexExecFailed, sorry},
-		{"overall limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT), cycle.CodexTimeout, timeout},
-		{"no-event limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT), cycle.CodexTimeout, timeout},
+		{"spawn", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN), cycle.CodexExecFailed, told(cycle.CodexExecFailed, orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN)},
+		{"exit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_EXIT), cycle.CodexExecFailed, told(cycle.CodexExecFailed, orchestratorv1.FinishCause_FINISH_CAUSE_EXIT)},
+		{"turn.failed", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_TURN_FAILED), cycle.CodexExecFailed, told(cycle.CodexExecFailed, orchestratorv1.FinishCause_FINISH_CAUSE_TURN_FAILED)},
+		{"io", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_IO), cycle.CodexExecFailed, told(cycle.CodexExecFailed, orchestratorv1.FinishCause_FINISH_CAUSE_IO)},
+		{"thread mismatch", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH), cycle.CodexInvalidAnswer, told(cycle.CodexInvalidAnswer, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH)},
+		{"not resumable, though no thread was asked for", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE), cycle.CodexExecFailed, told(cycle.CodexExecFailed, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE)},
+		{"overall limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT), cycle.CodexTimeout, told(cycle.CodexTimeout, orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT)},
+		{"no-event limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT), cycle.CodexTimeout, told(cycle.CodexTimeout, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT)},
 		{"cancelled", ending(orchestratorv1.TurnState_TURN_STATE_CANCELLED, orchestratorv1.FinishCause_FINISH_CAUSE_CANCELLED), cycle.TurnCancelled, ""},
 		{"left in good order without a word", ending(orchestratorv1.TurnState_TURN_STATE_SUCCEEDED, 0), "", ""},
 	}

@@ -19,8 +19,12 @@ const (
 		"/drop - leave it"
 )
 
-// CodeTimeout is the error code of a turn that a limit ended.
-const CodeTimeout = "codex-timeout"
+// Error codes of turns that have a text of their own.
+const (
+	CodeTimeout       = "codex-timeout"            // a limit ended it
+	CodeInvalidAnswer = "codex-invalid-response"   // Codex answered in another thread
+	CodeContract      = "codex-contract-violation" // the worker refused it
+)
 
 // explanation says what happened, what was kept and what to do.
 type explanation struct{ happened, kept, todo string }
@@ -73,14 +77,48 @@ func Failure(code string, why *orchestratorv1.FinishedError) string {
 		first = timedOut
 	}
 	e, known := explain(why.GetFailureClass())
-	if !known && why.GetCause() == orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN {
-		e, known = explanation{"Codex could not be started on the worker.", keptConversation,
-			"Ask whoever runs this bot to look at the worker, then send your message again."}, true
+	if !known {
+		e, known = explainCode(code)
+	}
+	if !known {
+		e, known = explainCause(why.GetCause())
 	}
 	if !known {
 		return first
 	}
 	return e.after(first)
+}
+
+// explainCode is for what sending the message again does not mend.
+func explainCode(code string) (explanation, bool) {
+	switch code {
+	case CodeInvalidAnswer:
+		return explanation{"Codex answered in another conversation than this one.", "The files stay as they are.",
+			"Begin a new conversation with /new, then send your message again."}, true
+	case CodeContract:
+		return explanation{"The worker refuses what this bot asks of it, and would refuse it again.", keptConversation,
+			"Ask whoever runs this bot to look at its log and its settings, then send your message again."}, true
+	}
+	return explanation{}, false
+}
+
+// explainCause is for a failure of which no more is known than how it ended.
+func explainCause(cause orchestratorv1.FinishCause) (explanation, bool) {
+	const more = "Send your message again. If it lasts, ask whoever runs this bot to look at the worker."
+	switch cause {
+	case orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN:
+		return explanation{"Codex could not be started on the worker.", keptConversation,
+			"Ask whoever runs this bot to look at the worker, then send your message again."}, true
+	case orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT:
+		return explanation{"Codex was stopped because it took too long.", keptConversation,
+			"Ask it to go on, or send a smaller task."}, true
+	case orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT:
+		return explanation{"Codex was stopped because it said nothing for too long.", keptConversation, more}, true
+	case orchestratorv1.FinishCause_FINISH_CAUSE_EXIT, orchestratorv1.FinishCause_FINISH_CAUSE_IO,
+		orchestratorv1.FinishCause_FINISH_CAUSE_TURN_FAILED:
+		return explanation{"Codex ended before it had finished.", keptConversation, more}, true
+	}
+	return explanation{}, false
 }
 
 func (e explanation) after(first string) string {

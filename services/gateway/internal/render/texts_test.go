@@ -68,8 +68,16 @@ func TestFailures(t *testing.T) {
 		c := orchestratorv1.FailureClass(class)
 		fmt.Fprintf(&b, "==== %s\n%s\n", c, Failure("codex-exec-failed", &orchestratorv1.FinishedError{FailureClass: c}))
 	}
-	fmt.Fprintf(&b, "==== not started\n%s\n", Failure("codex-exec-failed",
-		&orchestratorv1.FinishedError{Cause: orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN}))
+	for cause := range int32(len(orchestratorv1.FinishCause_name)) {
+		c, code := orchestratorv1.FinishCause(cause), "codex-exec-failed"
+		if c == orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT || c == orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT {
+			code = CodeTimeout
+		}
+		fmt.Fprintf(&b, "==== %s\n%s\n", c, Failure(code, &orchestratorv1.FinishedError{Cause: c}))
+	}
+	for _, code := range []string{CodeInvalidAnswer, CodeContract} {
+		fmt.Fprintf(&b, "==== %s\n%s\n", code, Failure(code, nil))
+	}
 	golden(t, "failures.golden", b.String())
 }
 
