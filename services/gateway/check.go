@@ -75,7 +75,11 @@ func (c Config) checkStore(ctx context.Context) []checkup.Finding {
 	const mend = "choose another CHANNEL_STORE"
 	used, err := store.InUse(c.Store)
 	if err != nil {
-		return []checkup.Finding{checkup.Broken("store", err.Error(), "let this user have it, or "+mend)}
+		mend := "let this user have it, or " + mend
+		if store.OnServer(c.Store) {
+			mend = "see that the server runs and lets this user in, and look at the URL in CHANNEL_STORE"
+		}
+		return []checkup.Finding{checkup.Broken("store", once(err.Error()), mend)}
 	}
 	if store.OnServer(c.Store) {
 		return append([]checkup.Finding{c.checkServer(ctx, used)}, c.checkCursor(used)...)
@@ -84,10 +88,24 @@ func (c Config) checkStore(ctx context.Context) []checkup.Finding {
 	if info, err := os.Stat(c.Store); err == nil && !info.Mode().IsRegular() {
 		found[0] = checkup.Broken("store", c.Store+" is not a file", mend)
 	}
+	if found[0].Verdict == checkup.Fail {
+		found = found[:1] // room says nothing there
+	}
 	if used && found[0].Verdict == checkup.OK {
 		found[0].Detail = c.Store + ": a gateway that runs uses it, so it was only looked at"
 	}
 	return append(found, c.checkCursor(used)...)
+}
+
+// once is a text whose end does not say the same twice, as it does of a server
+// that was tried twice.
+func once(text string) string {
+	for i, r := range text {
+		if again := text[i+len(string(r)):]; r == ' ' && len(again) > 20 && strings.HasSuffix(text[:i], again) {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // checkServer looks at a PostgreSQL database.

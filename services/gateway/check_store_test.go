@@ -87,6 +87,9 @@ func TestStoreOnAServerIsLookedAt(t *testing.T) {
 			c.Store = tt.store
 			found := examined(t, c, false)
 			expect(t, found, "store", tt.verdict, tt.detail)
+			if f := found["store"]; tt.name == "not there" && !strings.Contains(f.Mend, "see that the server runs") || strings.Count(f.Detail, "refused") > 1 {
+				t.Errorf("%+v", f)
+			}
 			if text := found["store"].Detail; strings.Contains(text, pgtest.Password) || strings.Contains(text, url.QueryEscape(pgtest.Password)) {
 				t.Errorf("the password is shown: %s", text)
 			}

@@ -51,12 +51,33 @@ func (c Config) checkTelegram(ctx context.Context, poll bool) []checkup.Finding 
 	case err != nil:
 		found = append(found, checkup.Broken("webhook", err.Error(), "try again"), unknown("poller"))
 	case info.Set:
-		found = append(found, checkup.Broken("webhook", fmt.Sprintf("one is set: Telegram refuses polls with 409; %d updates wait", info.Pending),
-			"whoever set it still uses the bot, or forgot it: call the Bot API's deleteWebhook"), unknown("poller"))
+		found = append(found, checkup.Broken("webhook", fmt.Sprintf("one is set: Telegram refuses polls with 409; %s", waiting(info.Pending)),
+			"whoever set it still uses the bot, or forgot it; to end it: "+c.deleteWebhook()), unknown("poller"))
 	default:
-		found = append(found, checkup.Well("webhook", "none is set; %d updates wait", info.Pending), c.checkPoller(ctx, bot, info.Pending, poll))
+		found = append(found, checkup.Well("webhook", "none is set; %s", waiting(info.Pending)), c.checkPoller(ctx, bot, info.Pending, poll))
 	}
 	return append(found, clock.finding())
+}
+
+// waiting says how many updates wait.
+func waiting(n int) string {
+	if n == 1 {
+		return "1 update waits"
+	}
+	return fmt.Sprintf("%d updates wait", n)
+}
+
+// deleteWebhook is what ends a webhook, for a shell. What it shows of the
+// configuration is no more than the token file's name.
+func (c Config) deleteWebhook() string {
+	base, token := "https://api.telegram.org", "$CHANNEL_TOKEN"
+	if c.APIURL != defaults().APIURL {
+		base = "$CHANNEL_TELEGRAM_API_URL"
+	}
+	if c.TokenFile != "" {
+		token = "$(cat '" + c.TokenFile + "')"
+	}
+	return `curl "` + base + "/bot" + token + `/deleteWebhook"`
 }
 
 // unknown is a finding about what could not be asked.
@@ -93,7 +114,7 @@ func (c Config) checkPoller(ctx context.Context, bot *botapi.Client, pending int
 	case used:
 		return c.checkRunning(ctx)
 	case poll:
-		return provoke(ctx, bot, mend)
+		return c.provoke(ctx, bot, mend)
 	case pending == 0:
 		return checkup.Well(name, "no gateway uses the store, and no other was noticed; `telecodex doctor --poll` makes sure, and ends another's poll once")
 	}
@@ -106,14 +127,30 @@ func (c Config) checkPoller(ctx context.Context, bot *botapi.Client, pending int
 	case err != nil:
 		return checkup.Doubtful(name, err.Error(), "try again")
 	case info.Pending < pending:
-		return checkup.Broken(name, fmt.Sprintf("no gateway uses the store, but %d updates were taken within %s", pending-info.Pending, watched), mend)
+		return checkup.Broken(name, fmt.Sprintf("no gateway uses the store, but of the updates that wait %d went within %s", pending-info.Pending, watched), mend)
 	}
-	return checkup.Well(name, "no gateway uses the store, and nobody takes the %d updates that wait", info.Pending)
+	detail := fmt.Sprintf("no gateway uses the store; %s, and nobody else takes any", waiting(info.Pending))
+	if c.floor() > 0 {
+		detail += "; what the store has taken lately is among them: its next poll tells Telegram"
+	}
+	return checkup.Well(name, "%s", detail)
+}
+
+// floor is the first update that was not taken, as the cursor file says; 0: it
+// does not.
+func (c Config) floor() int64 {
+	if c.CursorStatePath == "" {
+		return 0
+	}
+	if floor, err := poller.ReadCursor(c.CursorStatePath); err == nil && floor != nil {
+		return *floor
+	}
+	return 0
 }
 
 // provoke polls without confirming anything: another poller's poll ends, and when
 // it polls again, this one does.
-func provoke(ctx context.Context, bot *botapi.Client, mend string) checkup.Finding {
+func (c Config) provoke(ctx context.Context, bot *botapi.Client, mend string) checkup.Finding {
 	const name = "poller"
 	updates, err := bot.GetUpdates(ctx, botapi.GetUpdates{Limit: 1, Timeout: provoked, AllowedUpdates: poller.AllowedUpdates()})
 	var failure *botapi.Error
@@ -122,6 +159,8 @@ func provoke(ctx context.Context, bot *botapi.Client, mend string) checkup.Findi
 		return checkup.Broken(name, "another program polls this bot: each ends the other's polls with 409", mend)
 	case err != nil:
 		return checkup.Doubtful(name, err.Error(), "try again")
+	case len(updates) > 0 && updates[0].ID < c.floor():
+		return checkup.Well(name, "no other: updates wait, and the store has taken the first of them already; its next poll tells Telegram")
 	case len(updates) > 0:
 		return checkup.Well(name, "no other: updates wait, and nobody takes them")
 	}

@@ -118,7 +118,13 @@ func TestWebhookIsToldOf(t *testing.T) {
 	sim := simulate(t)
 	sim.SetWebhook("https://example.org/SECRET")
 	found := examined(t, sound(t, sim), true)
-	expect(t, found, "webhook", checkup.Fail, "409")
+	expect(t, found, "webhook", checkup.Fail, "409; 0 updates wait")
+	if mend := found["webhook"].Mend; !strings.Contains(mend, `curl "$CHANNEL_TELEGRAM_API_URL/bot$CHANNEL_TOKEN/deleteWebhook"`) {
+		t.Errorf("mend %q", mend)
+	}
+	if line := (Config{TokenFile: "t.txt", APIURL: defaults().APIURL}).deleteWebhook(); line != `curl "https://api.telegram.org/bot$(cat 't.txt')/deleteWebhook"` {
+		t.Errorf("it says %s", line)
+	}
 	expect(t, found, "poller", checkup.Warn, "not known")
 	if state := sim.State(); state.Polls > 0 {
 		t.Errorf("%d polls", state.Polls)
@@ -197,7 +203,18 @@ func TestUpdatesThatWaitAreWatched(t *testing.T) {
 	t.Run("nobody takes them", func(t *testing.T) {
 		sim := simulate(t)
 		sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
-		expect(t, examined(t, sound(t, sim), false), "poller", checkup.OK, "nobody takes the 1 updates")
+		expect(t, examined(t, sound(t, sim), false), "poller", checkup.OK, "1 update waits, and nobody else takes any")
+	})
+	t.Run("the store has them", func(t *testing.T) {
+		sim := simulate(t)
+		id := sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"}).UpdateID
+		c := sound(t, sim)
+		c.CursorStatePath = filepath.Join(t.TempDir(), "cursor.json")
+		if err := os.WriteFile(c.CursorStatePath, fmt.Appendf(nil, `{"committed_floor":%d,"version":1}`, id+1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, examined(t, c, false), "poller", checkup.OK, "what the store has taken lately is among them")
+		expect(t, examined(t, c, true), "poller", checkup.OK, "the store has taken the first of them already")
 	})
 	t.Run("somebody does", func(t *testing.T) {
 		sim := simulate(t)
@@ -211,7 +228,7 @@ func TestUpdatesThatWaitAreWatched(t *testing.T) {
 				poll(t.Context(), sim, fmt.Sprintf("offset=%d", id+1))
 			}
 		}, func(*http.Response) {})
-		expect(t, examined(t, c, false), "poller", checkup.Fail, "1 updates were taken")
+		expect(t, examined(t, c, false), "poller", checkup.Fail, "of the updates that wait 1 went within")
 		http.DefaultClient.CloseIdleConnections()
 	})
 }
@@ -308,6 +325,7 @@ func TestStoreAndCursorMustBeWritable(t *testing.T) {
 		detail  string
 	}{
 		{"store beneath a file", func(c *Config) { c.Store = filepath.Join(file, "gateway.db") }, "store", checkup.Fail, "not a directory"},
+		{"store where nobody can write", func(c *Config) { c.Store = "/proc/gateway.db" }, "store", checkup.Fail, "/proc"},
 		{"store that is a directory", func(c *Config) { c.Store = filepath.Dir(file) }, "store", checkup.Fail, "is not a file"},
 		{"store to be made", func(c *Config) { c.Store = filepath.Join(filepath.Dir(c.Store), "a", "b", "gateway.db") }, "store", checkup.OK, "it will be made"},
 		{"no cursor file", func(c *Config) { c.CursorStatePath = "" }, "cursor", checkup.OK, "the store has the cursor"},
@@ -318,11 +336,15 @@ func TestStoreAndCursorMustBeWritable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := sound(t, sim)
 			tt.change(&c)
-			f := examined(t, c, false)[tt.finding]
+			found := examined(t, c, false)
+			f := found[tt.finding]
 			if tt.verdict == checkup.OK && f.Verdict == checkup.Warn {
 				f.Verdict = checkup.OK // a file system that does not last
 			}
 			expect(t, map[string]checkup.Finding{tt.finding: f}, tt.finding, tt.verdict, tt.detail)
+			if _, told := found["store disk"]; told && found["store"].Verdict == checkup.Fail {
+				t.Error("the room of a store that cannot be is told")
+			}
 		})
 	}
 }

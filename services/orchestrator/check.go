@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -92,7 +93,11 @@ func (c Config) checkCodex(ctx context.Context) []checkup.Finding {
 	engine := codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(dir), c.CodexEnv, nil), Supervisor: supervisor})
 	found := checkup.Well("codex", "%s", native)
 	if codex.IsScript(native) {
-		found = checkup.Doubtful("codex", native+" is a script", "name the native binary in ORCHESTRATOR_CODEX_BIN: to stop the script need not stop what it has started")
+		binary := "the native binary"
+		if other, err := codex.ResolveNative("codex"); err == nil && !codex.IsScript(other) {
+			binary = other
+		}
+		found = checkup.Doubtful("codex", native+" is a script", "name "+binary+" in ORCHESTRATOR_CODEX_BIN: to stop the script need not stop what it has started")
 	}
 	first := []checkup.Finding{found}
 	if c.CodexHome != "" {
@@ -129,6 +134,9 @@ func sideBySide(ctx context.Context, asked []func(context.Context) checkup.Findi
 func (c Config) notFound(err error) checkup.Finding {
 	if errors.Is(err, codex.ErrNoNative) {
 		return checkup.Broken("codex", err.Error(), "npm install -g @openai/codex")
+	}
+	if info, failed := os.Stat(c.CodexBin); errors.Is(err, fs.ErrPermission) && failed == nil && info.Mode().IsRegular() {
+		return checkup.Broken("codex", c.CodexBin+" may not be executed", "chmod +x "+c.CodexBin)
 	}
 	return checkup.Broken("codex", fmt.Sprintf("%s cannot be found or executed", c.CodexBin), "npm install -g @openai/codex, or name it in ORCHESTRATOR_CODEX_BIN")
 }

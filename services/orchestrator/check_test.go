@@ -141,6 +141,31 @@ func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
 	}
 }
 
+func TestMendNamesTheFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no such modes on Windows")
+	}
+	config := checkConfig(t)
+	config.CodexBin = filepath.Join(t.TempDir(), "mine")
+	if err := os.WriteFile(config.CodexBin, []byte("#!/bin/sh\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := examined(t, config)["codex"]; f.Mend != "chmod +x "+config.CodexBin {
+		t.Errorf("%+v", f)
+	}
+	native := filepath.Join(t.TempDir(), "codex")
+	if err := os.Symlink(fakecodex, native); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Dir(native)+":"+os.Getenv("PATH"))
+	if err := os.Chmod(config.CodexBin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if f := examined(t, config)["codex"]; !strings.Contains(f.Mend, "name "+native+" in ") {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestWorkersDirectoriesMustBeWritable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -72,13 +73,24 @@ func examine(ctx context.Context, given command.Values, env lifecycle.Lookup) (c
 	valid := checkup.Well("configuration", "valid")
 	g, gatewayErr := gateway.NewConfig(given, env)
 	w, workerErr := orchestrator.ConfigFrom(nil, env.Getenv)
-	switch err := errors.Join(gatewayErr, workerErr); {
+	missing := error(nil)
+	if gatewayErr != nil && gatewayErr.Error() == noToken {
+		missing = beyondToken(given, env)
+	}
+	switch err := errors.Join(gatewayErr, missing, workerErr); {
+	case gatewayErr != nil && gatewayErr.Error() == noToken:
+		valid = checkup.Broken("configuration", strings.ReplaceAll(err.Error(), "\n", "; "),
+			"make a bot with @BotFather, and name a file that holds its token in CHANNEL_TOKEN_FILE; `telecodex run --help` explains every setting")
 	case err != nil:
 		valid = checkup.Broken("configuration", strings.ReplaceAll(err.Error(), "\n", "; "), "`telecodex run --help` explains every setting")
 	case len(g.Warnings) > 0:
 		valid = checkup.Doubtful("configuration", strings.Join(g.Warnings, "; "), "unset what has no effect")
 	}
 	found = append(found, valid)
+	if names := unknownSettings(os.Environ(), env); len(names) > 0 {
+		found = append(found, checkup.Doubtful("unknown variables", strings.Join(names, ", ")+": no setting is called that, so they have no effect",
+			"`telecodex run --help` names every setting; correct or unset them"))
+	}
 	if gatewayErr == nil {
 		checks = gateway.Check(ctx, g, given["--poll"] != "")
 	}
@@ -94,6 +106,43 @@ func examine(ctx context.Context, given command.Values, env lifecycle.Lookup) (c
 		}
 	}
 	return checks, found
+}
+
+// noToken is what a configuration without a token is refused with.
+const noToken = "token must be a non-empty string"
+
+// beyondToken is what else is wrong where the token is missing.
+func beyondToken(given command.Values, env lifecycle.Lookup) error {
+	given = maps.Clone(given)
+	delete(given, "--token")
+	delete(given, "--token-file")
+	_, err := gateway.NewConfig(given, func(name string) (string, bool) {
+		switch name {
+		case "CHANNEL_TOKEN":
+			return telegramsim.DefaultToken, true
+		case "CHANNEL_TOKEN_FILE":
+			return "", false
+		}
+		return env(name)
+	})
+	return err
+}
+
+// unknownSettings are the variables that are called like settings, and are none.
+func unknownSettings(environ []string, env lifecycle.Lookup) (names []string) {
+	known := map[string]bool{"CHANNEL_ENABLE_MEMORY_HOOK": true} // it is warned of
+	for _, f := range slices.Concat(gateway.Flags(), orchestrator.Flags()) {
+		known[f.Variable] = true
+	}
+	for _, word := range environ {
+		name, _, _ := strings.Cut(word, "=")
+		ours := strings.HasPrefix(name, "CHANNEL_") || strings.HasPrefix(name, "ORCHESTRATOR_")
+		if _, set := env(name); ours && set && !known[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // asked compares what turns ask for with what the worker in the same process

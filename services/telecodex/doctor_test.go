@@ -150,6 +150,37 @@ func TestDoctorLooksAtTheWorkerWithoutAToken(t *testing.T) {
 	}
 }
 
+func TestDoctorWithoutATokenSaysHowToGetOneAndWhatElseIsWrong(t *testing.T) {
+	settings := practice(t)
+	delete(settings, "CHANNEL_TOKEN")
+	delete(settings, "CHANNEL_ALLOWED_CHAT_IDS")
+	_, stdout := consult(t, settings, "--json")
+	_, found := diagnosed(t, stdout)
+	f := found["configuration"]
+	if !strings.Contains(f.Detail, "token must be") || !strings.Contains(f.Detail, "; allowed_chat_ids must be non-empty") ||
+		!strings.Contains(f.Mend, "@BotFather") || !strings.Contains(f.Mend, "CHANNEL_TOKEN_FILE") {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestMisspeltVariablesAreToldOf(t *testing.T) {
+	settings := practice(t)
+	for _, name := range []string{"CHANNEL_CODEX_TIMEOUT", "CHANNEL_ALOWED_CHAT_IDS", "ORCHESTRATOR_MAX_TURN", "ORCHESTRATOR_MAX_TURNS", "CHANNEL_LOG_LEVEL"} {
+		settings[name] = map[string]string{"ORCHESTRATOR_MAX_TURNS": "3", "CHANNEL_LOG_LEVEL": "info"}[name]
+		if settings[name] == "" {
+			settings[name] = "SECRET"
+		}
+		t.Setenv(name, settings[name])
+	}
+	status, stdout := consult(t, settings, "--json")
+	_, found := diagnosed(t, stdout)
+	f := found["unknown variables"]
+	if status != 0 || f.Verdict != checkup.Warn || !strings.HasPrefix(f.Detail, "CHANNEL_ALOWED_CHAT_IDS, CHANNEL_CODEX_TIMEOUT, ORCHESTRATOR_MAX_TURN: ") ||
+		strings.Contains(stdout, "SECRET") {
+		t.Errorf("status %d, %+v", status, f)
+	}
+}
+
 func TestDoctorTakesTheFlagsOfRun(t *testing.T) {
 	settings := practice(t)
 	delete(settings, "CHANNEL_ALLOWED_CHAT_IDS")

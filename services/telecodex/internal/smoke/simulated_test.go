@@ -281,4 +281,13 @@ echo "CANARY_CHAT_ID=${CANARY_CHAT_ID:-<missing>}"`
 			t.Errorf("printed\n%swant\n%s", got, want)
 		}
 	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bin, want := range map[string]string{program: "codex=present", "nobody-has-it": "codex=missing"} {
+		if got := smoke.Preflight([]string{"ORCHESTRATOR_CODEX_BIN=" + bin})[0]; got != want {
+			t.Errorf("%s: %s, want %s", bin, got, want)
+		}
+	}
 }
