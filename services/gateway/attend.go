@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,7 +32,9 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 	}
 	if addr := g.MetricsAddr; !g.Once || addr != defaults().MetricsAddr {
 		g.metrics.watch(g)
-		group.Go(func(ctx context.Context) error { return metrics.Serve(ctx, addr, g.metrics.registry, g.ready) })
+		group.Go(func(ctx context.Context) error {
+			return unheard(metrics.Serve(ctx, addr, g.metrics.registry, g.ready), "CHANNEL_METRICS_ADDR")
+		})
 	}
 	return nil
 }
@@ -47,10 +50,23 @@ func (g *gateway) listen(ctx context.Context) (net.Listener, error) {
 	}
 	listener, err := rpc.Listen(ctx, g.ListenAddr)
 	if err != nil {
-		return nil, fmt.Errorf("operator API: %w; choose another CHANNEL_LISTEN_ADDR, or an empty one for none", err)
+		return nil, fmt.Errorf("operator API: %w", unheard(err, "CHANNEL_LISTEN_ADDR"))
 	}
 	g.log.Info("operator API", zap.Stringer("address", listener.Addr()))
 	return listener, nil
+}
+
+// unheard adds to the error of a listener that could not be opened what mends it.
+func unheard(err error, setting string) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another gateway may run here, or another program has the address; stop the one that should not run, "+
+			"or choose another %s, or off for none", err, setting)
+	case errors.As(err, &op) && op.Op == "listen":
+		return fmt.Errorf("%w; choose another %s, or off for none", err, setting)
+	}
+	return err
 }
 
 // work is what the operator's calls work with; nil before the bot is known.

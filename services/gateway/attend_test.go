@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,32 @@ func TestAGatewayThatCannotReachTelegramSaysSo(t *testing.T) {
 	w.becomesReady() // nothing arrives that would end a long poll
 	if s := w.status(t); s.GetBotId() != 1000000 || s.GetLastPollAt() == nil {
 		t.Errorf("status = %v", s)
+	}
+}
+
+func TestAnAddressInUseNamesBothCauses(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows lets two programs listen on one address")
+	}
+	used, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	for setting, occupy := range map[string]func(*Config){
+		"CHANNEL_LISTEN_ADDR":  func(c *Config) { c.Listener, c.ListenAddr = nil, used.Addr().String() },
+		"CHANNEL_METRICS_ADDR": func(c *Config) { c.MetricsAddr = used.Addr().String() },
+	} {
+		t.Run(setting, func(t *testing.T) {
+			c := echo(t, simulate(t).URL, &lines{})
+			occupy(&c)
+			err := Run(t.Context(), c)
+			for _, part := range []string{"another gateway may run here", "another program has the address", "choose another " + setting} {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("%q is missing: %v", part, err)
+				}
+			}
+		})
 	}
 }
 

@@ -148,7 +148,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.waitFor("the store is being opened")
 	if g.db, err = store.Open(ctx, g.Store, g.log.Named("store")); err != nil {
-		return err
+		return damaged(err)
 	}
 	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried, Permit: g.permit}); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := g.hold(ctx, me, floor); err != nil {
-		return err
+		return damaged(err)
 	}
 	g.log.Info("serving", zap.Int64("bot_id", me.ID), zap.String("bot", me.Username), zap.String("mode", g.OrchestratorMode))
 	return g.assemble(g.held)

@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/sqldb"
 )
 
 // releaseLimit is how long giving the bot up may take at the end.
@@ -20,6 +22,16 @@ func (g *gateway) hold(ctx context.Context, me botapi.User, floor *int64) (err e
 	g.held, err = g.db.Await(ctx, bot, floor, store.Terms{TTL: g.LeaseTTL, Waiting: g.standBy, Impatient: g.Once})
 	g.standby.Store(false)
 	return err
+}
+
+// damaged adds to the error of a store that cannot be read what is left, and what
+// can be done.
+func damaged(err error) error {
+	if sqldb.KindOf(err) != sqldb.Corrupt {
+		return err
+	}
+	return fmt.Errorf("%w: the store is damaged, and nothing was changed; what it promised is in its backup: restore that, "+
+		"or move the store away, then sessions and open turns are forgotten and polls begin at the cursor file", err)
 }
 
 // standBy notes that another gateway serves the bot.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,24 @@ func TestOnceGivesUpWhereAnotherGatewayLives(t *testing.T) {
 			t.Errorf("Run = %v", err)
 		}
 	})
+}
+
+func TestADamagedStoreSaysWhatIsLeftAndWhatToDo(t *testing.T) {
+	c, _ := on(t, simulate(t), filepath.Join(t.TempDir(), "gateway.db"), never)
+	diary := []byte(strings.Repeat("this is a diary and no database; ", 200))
+	if err := os.WriteFile(c.Store, diary, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Once = true
+	err := Run(t.Context(), c)
+	for _, part := range []string{"nothing was changed", "backup", "cursor file"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is missing: %v", part, err)
+		}
+	}
+	if now, err := os.ReadFile(c.Store); err != nil || !bytes.Equal(now, diary) {
+		t.Errorf("it was changed: %v", err)
+	}
 }
 
 // Environment of a child that is a gateway.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -75,14 +77,26 @@ func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
 }
 
 func TestProgramReportsABadConfiguration(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	status := orchestrator.Main(context.Background(), []string{"--max-turns", "x"}, func(string) (string, bool) { return "", false }, &stdout, &stderr)
-	var report map[string]string
-	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil || strings.Count(stdout.String(), "\n") != 1 {
-		t.Fatalf("stdout = %q, %v", stdout.String(), err)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if status != 2 || report["status"] != "failed" || report["reason"] != "invalid-config" || !strings.Contains(report["error"], "MAX_TURNS") || stderr.Len() > 0 {
-		t.Errorf("status %d, report %v, stderr %q", status, report, stderr.String())
+	for _, tt := range []struct{ name, flag, value, want string }{
+		{"a number that is none", "--max-turns", "x", "ORCHESTRATOR_MAX_TURNS"},
+		{"a root that is missing", "--workspace-roots", file + ".none", "ORCHESTRATOR_WORKSPACE_ROOTS"},
+		{"a root that is a file", "--workspace-roots", file, "ORCHESTRATOR_WORKSPACE_ROOTS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			status := orchestrator.Main(t.Context(), []string{tt.flag, tt.value, "--state-dir", file}, func(string) (string, bool) { return "", false }, &stdout, &stderr)
+			var report map[string]string
+			if err := json.Unmarshal(stdout.Bytes(), &report); err != nil || strings.Count(stdout.String(), "\n") != 1 {
+				t.Fatalf("stdout = %q, %v", stdout.String(), err)
+			}
+			if status != 2 || report["status"] != "failed" || report["reason"] != "invalid-config" || !strings.Contains(report["error"], tt.want) || stderr.Len() > 0 {
+				t.Errorf("status %d, report %v, stderr %q", status, report, stderr.String())
+			}
+		})
 	}
 }
 

@@ -18,6 +18,9 @@ import (
 // the report of a configuration that is refused.
 func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
 	config, err := ConfigFrom(args, env.Getenv)
+	if err == nil {
+		err = config.CheckPaths()
+	}
 	if text := Manual().Asked(err); text != "" {
 		return lifecycle.Print(stdout, text)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +57,13 @@ func Run(ctx context.Context, c Config) error {
 	return errors.Join(err, w.close())
 }
 
+// CheckPaths says which setting names a path that a worker could not begin with.
+// ConfigFrom looks at no disk, so that a configuration can be read elsewhere.
+func (c Config) CheckPaths() error {
+	_, err := c.prepared()
+	return err
+}
+
 // prepared makes paths absolute, since Codex runs elsewhere, and fills in what an
 // embedding program may leave out.
 func (c Config) prepared() (Config, error) {
@@ -78,7 +86,7 @@ func (c Config) prepared() (Config, error) {
 	for i, root := range c.WorkspaceRoots {
 		var err error
 		if roots[i], err = resolved(root); err != nil {
-			return Config{}, fmt.Errorf("workspace root: %w", err)
+			return Config{}, fmt.Errorf("ORCHESTRATOR_WORKSPACE_ROOTS (--workspace-roots) must name directories that exist: %w", err)
 		}
 	}
 	c.WorkspaceRoots = roots
@@ -95,10 +103,17 @@ func (c Config) base(home string) codex.Base {
 
 func resolved(path string) (string, error) {
 	absolute, err := filepath.Abs(path)
+	if err == nil {
+		absolute, err = filepath.EvalSymlinks(absolute)
+	}
 	if err != nil {
 		return "", err
 	}
-	return filepath.EvalSymlinks(absolute)
+	info, err := os.Stat(absolute)
+	if err == nil && !info.IsDir() {
+		err = &os.PathError{Op: "open", Path: absolute, Err: syscall.ENOTDIR}
+	}
+	return absolute, err
 }
 
 // worker is what a running worker holds.

@@ -2,6 +2,7 @@ package telecodex
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -46,6 +47,19 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("status %d, stdout %q", status, stdout)
 			}
 		})
+	}
+}
+
+func TestAWorkerOfItsOwnIsRefusedMissingRoots(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none")
+	env := func(name string) (string, bool) {
+		value, set := map[string]string{"CHANNEL_TOKEN": "1:x", "CHANNEL_ALLOWED_CHAT_IDS": "1", "ORCHESTRATOR_WORKSPACE_ROOTS": missing}[name]
+		return value, set
+	}
+	var out, log bytes.Buffer
+	status := Main(t.Context(), []string{"--once"}, env, &out, &log)
+	if status != 2 || !strings.Contains(out.String(), "invalid-config") || !strings.Contains(out.String(), "ORCHESTRATOR_WORKSPACE_ROOTS") {
+		t.Errorf("status %d, stdout %q", status, out.String())
 	}
 }
 

@@ -25,6 +25,10 @@ func run(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout
 	if err == nil {
 		err = workerErr
 	}
+	own := gatewayConfig.OrchestratorAddrs == nil && gatewayConfig.OrchestratorMode != gateway.ModeDefault
+	if err == nil && own {
+		err = workerConfig.CheckPaths()
+	}
 	if err != nil {
 		return gateway.Refuse(stdout, err)
 	}
@@ -34,7 +38,7 @@ func run(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout
 		return lifecycle.ExitUsage
 	}
 	gatewayConfig.Stdout, gatewayConfig.Log = stdout, log.Named("gateway")
-	if gatewayConfig.OrchestratorAddrs != nil || gatewayConfig.OrchestratorMode == gateway.ModeDefault {
+	if !own {
 		err = gateway.Run(ctx, gatewayConfig)
 	} else {
 		workerConfig.Log = log.Named("orchestrator")

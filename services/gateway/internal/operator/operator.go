@@ -141,6 +141,10 @@ func (s *Service) GetUpdateTrace(ctx context.Context, in *gatewayv1.GetUpdateTra
 		return nil, err
 	}
 	trace, err := work.Store.Trace(ctx, in.GetUpdateId(), in.GetGeneration())
+	if unknown := (*store.StateError)(nil); errors.As(err, &unknown) && unknown.Have == "" {
+		// No reason: the closed list has one for turns alone.
+		return nil, &rpc.Failure{Code: codes.NotFound, Message: unknown.Error()}
+	}
 	if err != nil {
 		return nil, failure(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
 	"telecodex.dev/services/gateway/internal/cycle"
@@ -104,6 +105,14 @@ func TestSessionsComeInPages(t *testing.T) {
 				t.Errorf("%d pages of %v", pages, ids)
 			}
 		})
+	}
+}
+
+func TestTheTraceOfAnUnknownUpdateSpeaksOfNoTurn(t *testing.T) {
+	client := serve(t, working(Work{Store: openStore(t), LastPoll: func() time.Time { return time.Time{} }}))
+	_, err := client.GetUpdateTrace(t.Context(), &gatewayv1.GetUpdateTraceRequest{UpdateId: 404})
+	if status.Code(err) != codes.NotFound || rpc.ReasonOf(err) != diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		t.Errorf("%v, reason %v", err, rpc.ReasonOf(err))
 	}
 }
 

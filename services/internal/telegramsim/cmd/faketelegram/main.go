@@ -19,6 +19,25 @@ import (
 	"telecodex.dev/services/internal/telegramsim"
 )
 
+// usage comes before the flags. What the paths take is in package telegramsim.
+const usage = `faketelegram serves a simulated Telegram Bot API for one bot, and a control API (JSON in, JSON out):
+
+  POST   /control/inject         {"chat_id": 1, "text": "hello"}: write to the bot
+  POST   /control/callback       press a button
+  POST   /control/raw            {"update": …}: any update
+  GET    /control/messages       ?chat_id=1: what the bot has sent; /wait: once there are &count=
+  GET    /control/calls          ?method=sendMessage: what the bot has called; /wait
+  GET    /control/actions        ?chat_id=1: "typing" and the like
+  GET    /control/state          what waits, and how far the bot has confirmed; /wait
+  POST   /control/fail           {"method": "sendMessage", "count": 1, "status": 502}: make calls fail
+  DELETE /control/fail           no more
+  POST   /control/limits         rates beyond which calls are refused
+  POST   /control/next_update_id {"id": 7}: the id of the next update
+  POST   /control/webhook        {"url": "https://…"}: set one, which ends polls
+  POST   /control/delete_topic   {"chat_id": 1, "topic_id": 2}
+
+`
+
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -33,6 +52,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	addressFile := flags.String("addr-file", "", "file to write the chosen host:port to")
 	username := flags.String("bot-username", "", "bot's user name, without @")
 	verbose := flags.Bool("verbose", false, "write a line for every call to stderr")
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -67,6 +68,27 @@ func TestServesUntilASignal(t *testing.T) {
 	}
 	if got := stderr.String(); !strings.Contains(got, "getMe chat=0 status=200") || strings.Contains(got, "SECRET") {
 		t.Errorf("said %q", got)
+	}
+}
+
+// The help names every path of the control API that the simulator knows.
+func TestHelpListsTheControls(t *testing.T) {
+	source, err := os.ReadFile("../../control.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, help bytes.Buffer
+	if status := run([]string{"--help"}, &stdout, &help); status != 0 {
+		t.Fatalf("status %d", status)
+	}
+	controls := regexp.MustCompile(`(?:post|get)\(mux, "([a-z_]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(controls) < 10 {
+		t.Fatalf("found %q", controls)
+	}
+	for _, control := range controls {
+		if !strings.Contains(help.String(), " /control/"+control[1]+" ") {
+			t.Errorf("/control/%s is missing", control[1])
+		}
 	}
 }
 
