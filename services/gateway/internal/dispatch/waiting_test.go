@@ -265,6 +265,8 @@ func TestAWorkerThatLostItsDiskHoldsNobodyUp(t *testing.T) {
 	running := w.prompt("runs")
 	w.eventually("accepted", func() bool { return w.trace(running).Update.State == store.Accepted })
 	stop()
+	// What is assigned to it before that is known may have run.
+	w.eventually("its end is known", func() bool { _, ok := w.workers.Lookup("a"); return !ok })
 	waiting := w.send(idle, store.KindPrompt, "waits")
 	other.serve(t, f.address)
 	equal(t, "what ran is the person's to decide", w.settled(running).State, store.Interrupted)

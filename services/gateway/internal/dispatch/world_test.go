@@ -36,6 +36,7 @@ type world struct {
 	path    string // of the database
 	addrs   []string
 	manager *Manager
+	workers *workers.Directory
 	stop    func() error
 	logs    *observer.ObservedLogs
 
@@ -94,7 +95,7 @@ func (w *world) run() *world {
 		}
 	}
 	config := w.config
-	config.Workers = directory
+	config.Workers, w.workers = directory, directory
 	w.manager = New(config)
 	done := make(chan error, 2)
 	tasks := 1
