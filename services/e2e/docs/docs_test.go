@@ -33,22 +33,27 @@ var shows = map[string]string{
 	"make build": `go build`,
 	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 make run":    `bin/telecodex.* run`,
 	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/gateway": `"sent_count":1`,
-	"bin/orchestrator &":                     ``,
-	"bin/telecodex --help":                   `(?s)NAME.* telecodex - .*EXIT STATUS`,
-	"bin/gateway --help":                     `(?s)NAME.* gateway - .*EXIT STATUS`,
-	"bin/orchestrator --help":                `(?s)NAME.* orchestrator - .*EXIT STATUS`,
-	"grpcurl -plaintext 127.0.0.1:7450 list": `telecodex\.orchestrator\.v1\.OrchestratorService`,
-	"grpcurl -plaintext 127.0.0.1:7450 telecodex.orchestrator.v1.OrchestratorService/GetCapabilities":    `"agent_api\.run"`,
-	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/telecodex doctor":               `(?m)^\d+ ok, \d+ warn, 0 fail$`,
-	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/telecodex doctor --json":        `^{"status":"(ok|warn)",`,
-	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ORCHESTRATOR_MODE=default CHANNEL_LIVE_MODE=false bin/gateway": `"sent_count":1`,
-	"bin/telecodex help doctor":                                                          `telecodex doctor - `,
-	"bin/telecodex --version":                                                            `^telecodex .* \(go`,
-	"bin/telecodex completion bash":                                                      `complete -F _telecodex telecodex`,
-	"tar -czf telecodex-backup.tar.gz .channel_runtime .orchestrator":                    ``,
-	"grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/ListSessions": `"telegram:1"`,
-	`grpcurl -plaintext -d '{"update_id": 100000001}' 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetUpdateTrace`: `DELIVERED`,
-	"grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetStatus":                                    `"orchestratorMode": "codex"`,
+	`sudo -b -i -u codex "$PWD/bin/orchestrator"`:                                 ``,
+	"bin/faketelegram &": ``,
+	`bin/orchestrator --codex-bin "$PWD/bin/fakecodex" --state-dir by-hand/worker &`:                                                                                      ``,
+	`curl -s -d '{"chat_id": 123456789, "text": "hello"}' http://127.0.0.1:8081/control/inject`:                                                                           `"update_id":`,
+	"bin/gateway --once --token 1000000:TEST-TOKEN --telegram-api-url http://127.0.0.1:8081 --allowed-chat-ids 123456789 --store by-hand/gateway.db --cursor-state-path=": `"sent_count":1`,
+	`curl -s 'http://127.0.0.1:8081/control/messages?chat_id=123456789'`:                                                                                                  `hello`,
+	"bin/telecodex --help":                        `(?s)NAME.* telecodex - .*EXIT STATUS`,
+	"bin/gateway --help":                          `(?s)NAME.* gateway - .*EXIT STATUS`,
+	"bin/orchestrator --help":                     `(?s)NAME.* orchestrator - .*EXIT STATUS`,
+	".bin/grpcurl -plaintext 127.0.0.1:7450 list": `telecodex\.orchestrator\.v1\.OrchestratorService`,
+	".bin/grpcurl -plaintext 127.0.0.1:7450 telecodex.orchestrator.v1.OrchestratorService/GetCapabilities": `"agent_api\.run"`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/telecodex doctor":                 `(?m)^\d+ ok, \d+ warn, 0 fail$`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/telecodex doctor --json":          `^{"status":"(ok|warn)",`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ORCHESTRATOR_MODE=default CHANNEL_LIVE_MODE=false bin/gateway":   `"sent_count":1`,
+	"bin/telecodex help doctor":                                       `telecodex doctor - `,
+	"bin/telecodex --version":                                         `^telecodex .* \(go`,
+	"bin/telecodex completion bash":                                   `complete -F _telecodex telecodex`,
+	"tar -czf telecodex-backup.tar.gz .channel_runtime .orchestrator": ``,
+	".bin/grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/ListSessions":                                 `"telegram:1"`,
+	`.bin/grpcurl -plaintext -d '{"update_id": 100000001}' 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetUpdateTrace`: `DELIVERED`,
+	".bin/grpcurl -plaintext 127.0.0.1:7451 telecodex.gateway.v1.GatewayService/GetStatus":                                    `"orchestratorMode": "codex"`,
 }
 
 func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
@@ -117,10 +122,9 @@ func setUp(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{dir: dir, env: append(os.Environ(),
-		"CHANNEL_TELEGRAM_API_URL="+sim.URL, "CHANNEL_ORCHESTRATOR_ADDR="+worker.Addr, "CHANNEL_ONCE=true",
-		// An operator's PATH; the pinned grpcurl may be the only one.
-		"PATH="+os.Getenv("PATH")+string(os.PathListSeparator)+pinnedTools(t))}
-	s.addrs = strings.NewReplacer("127.0.0.1:7450", worker.Addr, "127.0.0.1:7451", operator)
+		"CHANNEL_TELEGRAM_API_URL="+sim.URL, "CHANNEL_ORCHESTRATOR_ADDR="+worker.Addr, "CHANNEL_ONCE=true")}
+	s.addrs = strings.NewReplacer("127.0.0.1:7450", worker.Addr, "127.0.0.1:7451", operator, "http://127.0.0.1:8081", byHand(t),
+		".bin/grpcurl ", grpcurl(t)+" -max-time 30 ")
 	s.message = func() { sim.Inject(telegramsim.Incoming{ChatID: documentedChat, Text: "hello"}) }
 	gateway := startGateway(t, programs, dir, worker.Addr, operator)
 	t.Cleanup(func() {
@@ -133,6 +137,25 @@ func setUp(t *testing.T) *stage {
 		}
 	})
 	return s
+}
+
+// byHand is the simulator that a person starts. Its updates have other numbers
+// than those of the first bot, which has the same worker.
+func byHand(t *testing.T) (url string) {
+	t.Helper()
+	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := sim.SetNextUpdateID(900000001); err != nil {
+		t.Fatal(err)
+	}
+	return sim.URL
 }
 
 // startGateway runs a second bot, for the lines that ask a running gateway.
@@ -183,21 +206,26 @@ func pinnedTools(t *testing.T) string {
 	return tools
 }
 
+func grpcurl(t *testing.T) string { return filepath.Join(pinnedTools(t), "grpcurl") }
+
 // run runs a line as a person would and returns what it prints.
 func (s *stage) run(t *testing.T, line string) string {
 	t.Helper()
 	dir, env, command := s.dir, s.env, s.addrs.Replace(line)
 	switch {
-	case strings.HasSuffix(line, "&"):
+	case strings.HasSuffix(line, "&"), strings.HasPrefix(line, "sudo "):
 		return "" // it is running
 	case strings.Contains(line, "make "):
 		dir, command = root, strings.Replace(line, "make ", "make --dry-run --no-print-directory ", 1)
 		env = os.Environ()
-	case strings.HasPrefix(line, "grpcurl "):
-		if _, err := os.Stat(filepath.Join(pinnedTools(t), "grpcurl")); err != nil {
+	case strings.HasPrefix(line, ".bin/grpcurl "):
+		if _, err := os.Stat(grpcurl(t)); err != nil {
 			t.Skip("grpcurl is not installed: `make generate` installs it")
 		}
-		command = strings.Replace(command, "grpcurl ", "grpcurl -max-time 30 ", 1)
+	case strings.HasPrefix(line, "curl "):
+		if _, err := exec.LookPath("curl"); err != nil {
+			t.Skip("curl is not installed")
+		}
 	case strings.HasSuffix(line, "bin/gateway"):
 		s.message()
 	}
