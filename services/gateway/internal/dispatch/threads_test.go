@@ -70,7 +70,7 @@ func TestAPassingFaultGivesNoConversationUp(t *testing.T) {
 	}
 	f.set(func() { f.script = answering("still here") })
 	turn := w.settled(w.prompt("third"))
-	equal(t, "thread", turn.ThreadID, thread)
+	equal(t, "thread asked for by the next", f.request(turn.ID).GetThreadId(), thread)
 	equal(t, "answer", w.said(chat), "still here")
 }
 
