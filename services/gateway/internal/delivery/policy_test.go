@@ -109,3 +109,15 @@ func TestAForgottenChatLeavesNothingBehind(t *testing.T) {
 		return len(w.sender.chats) == 0 && len(w.sender.forgotten) == 0
 	})
 }
+
+func TestAChatForgottenBeforeItsMessageIsSentLeavesNothingBehind(t *testing.T) {
+	w := newWorld(t)
+	w.config.Budget = NewBudget(0)
+	key := w.post(5, 0, text("first"))
+	w.sender = NewSender(w.config)
+	w.sender.Wake(5)
+	w.sender.Forget(5)
+	w.start()
+	w.delivered(key)
+	w.eventually("forgotten", func() bool { return w.sender.Known() == 0 })
+}

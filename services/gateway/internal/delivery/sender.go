@@ -154,7 +154,6 @@ func (s *Sender) start(ctx context.Context) {
 				}
 				c := &chat{Sender: s, id: id, spent: map[store.Key]time.Duration{}}
 				s.chats[id] = c
-				delete(s.forgotten, id)
 				s.group.Go(c.run)
 			}
 			clear(s.wanted)

@@ -73,8 +73,13 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) run() *world {
-	ctx, cancel := context.WithCancel(context.Background())
 	w.sender = NewSender(w.config)
+	return w.start()
+}
+
+// start starts the sender there is.
+func (w *world) start() *world {
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.sender.Run(ctx) }()
 	w.stop = sync.OnceValue(func() error { cancel(); return <-done })
