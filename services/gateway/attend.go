@@ -25,7 +25,7 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 		return err
 	}
 	if listener != nil {
-		server := rpc.NewServer(g.log.Named("operator"))
+		server := rpc.NewServer(rpc.ServerOptions{Log: g.log.Named("operator")})
 		gatewayv1.RegisterGatewayServiceServer(server, operator.New(operator.Config{Mode: g.OrchestratorMode, Cycles: g.cycles,
 			PollNow: g.pollNow, Work: g.work, Standby: g.standby.Load}))
 		group.Go(func(ctx context.Context) error { return server.Serve(ctx, listener, stopGrace) })

@@ -51,7 +51,7 @@ func TestRunningGatewaySaysHowItsPollsGo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			operator := rpc.NewServer(zap.NewNop())
+			operator := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 			gatewayv1.RegisterGatewayServiceServer(operator, &polls{last: tt.last})
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)

@@ -177,7 +177,7 @@ func (c Config) checkRunning(ctx context.Context) checkup.Finding {
 	if path, socket := strings.CutPrefix(target, "unix://"); socket {
 		target = "unix:" + path // gRPC wants no relative path behind //
 	}
-	conn, err := rpc.Dial(target, nil)
+	conn, err := rpc.Dial(target, rpc.DialOptions{})
 	if err != nil {
 		return checkup.Doubtful(name, err.Error(), "look at CHANNEL_LISTEN_ADDR")
 	}

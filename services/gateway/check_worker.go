@@ -40,7 +40,7 @@ func CanWork(ctx context.Context, c Config) error {
 // checkWorker asks a worker what it can do.
 func (c Config) checkWorker(ctx context.Context, target string) []checkup.Finding {
 	name := "worker " + target
-	conn, err := rpc.Dial(target, c.Dialer)
+	conn, err := rpc.Dial(target, rpc.DialOptions{Dialer: c.Dialer})
 	if err != nil {
 		return []checkup.Finding{checkup.Broken(name, err.Error(), "look at CHANNEL_ORCHESTRATOR_ADDR")}
 	}

@@ -41,7 +41,7 @@ func (s *standIn) serve(t *testing.T) (target string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(zap.NewNop())
+	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	orchestratorv1.RegisterOrchestratorServiceServer(server, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

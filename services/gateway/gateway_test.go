@@ -210,7 +210,7 @@ func start(t *testing.T, c Config, out *lines) *running {
 		t.Fatal(err)
 	}
 	c.Listener = listener
-	conn, err := rpc.Dial(listener.Addr().String(), nil)
+	conn, err := rpc.Dial(listener.Addr().String(), rpc.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func spawn(t *testing.T, sim *telegramsim.Server, dsn string, ttl time.Duration)
 		}
 		c.ended <- last
 	}()
-	conn, err := rpc.Dial("unix://"+filepath.Join(dir, "s"), nil)
+	conn, err := rpc.Dial("unix://"+filepath.Join(dir, "s"), rpc.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

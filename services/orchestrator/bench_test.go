@@ -101,12 +101,12 @@ func bareStream(b *testing.B, event *orchestratorv1.TurnEvent) time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := rpc.NewServer(zap.NewNop())
+	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	orchestratorv1.RegisterOrchestratorServiceServer(server, bare{event: event})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, lis, time.Second) }()
-	conn, err := rpc.Dial(lis.Addr().String(), nil)
+	conn, err := rpc.Dial(lis.Addr().String(), rpc.DialOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func startWith(t testing.TB, config orchestrator.Config) *worker {
 }
 
 func (w *worker) dial() {
-	conn, err := rpc.Dial(w.addr, nil)
+	conn, err := rpc.Dial(w.addr, rpc.DialOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 	if err := w.manager.Recover(ctx); err != nil {
 		return w, fmt.Errorf("end the turns of an earlier process: %w", err)
 	}
-	w.server = rpc.NewServer(c.Log.Named("rpc"))
+	w.server = rpc.NewServer(rpc.ServerOptions{Log: c.Log.Named("rpc")})
 	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions()))
 	if w.listener = c.Listener; w.listener == nil {
 		w.listener, err = rpc.Listen(ctx, c.ListenAddr)

@@ -76,7 +76,8 @@ func TestWorkerInMemory(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- orchestrator.Run(ctx, config) }()
-	conn, err := rpc.Dial("passthrough:///worker", func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) })
+	conn, err := rpc.Dial("passthrough:///worker", rpc.DialOptions{
+		Dialer: func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }})
 	if err != nil {
 		t.Fatal(err)
 	}

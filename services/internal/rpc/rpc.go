@@ -41,9 +41,14 @@ type Server struct {
 	log    *zap.Logger
 }
 
+// ServerOptions say what a server is besides the services registered on it.
+type ServerOptions struct {
+	Log *zap.Logger
+}
+
 // NewServer returns a server; services are registered on it before Serve.
-func NewServer(log *zap.Logger) *Server {
-	s := &Server{health: health.NewServer(), log: log}
+func NewServer(o ServerOptions) *Server {
+	s := &Server{health: health.NewServer(), log: o.Log}
 	s.Server = grpc.NewServer(
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.WaitForHandlers(true),
@@ -114,10 +119,15 @@ func (s *Server) recovered(method string, err *error) {
 // Dialer opens a connection to an address; nil means the network.
 type Dialer func(ctx context.Context, addr string) (net.Conn, error)
 
+// DialOptions say how a client reaches its server.
+type DialOptions struct {
+	Dialer Dialer
+}
+
 // Dial returns a client of the server at target ("host:port", "unix://path" or
 // any gRPC target). It does not connect yet. Proxies of the environment are not
 // used: they are meant for Telegram, and grpc-go would CONNECT through them.
-func Dial(target string, dialer Dialer) (*grpc.ClientConn, error) {
+func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
@@ -132,8 +142,8 @@ func Dial(target string, dialer Dialer) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 	}
-	if dialer != nil {
-		opts = append(opts, grpc.WithContextDialer(dialer))
+	if o.Dialer != nil {
+		opts = append(opts, grpc.WithContextDialer(o.Dialer))
 	}
 	conn, err := grpc.NewClient(target, opts...)
 	if err != nil {

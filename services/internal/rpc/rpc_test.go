@@ -41,12 +41,12 @@ func serve(t *testing.T, log *zap.Logger, getTurn func() error) *grpc.ClientConn
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(log)
+	server := rpc.NewServer(rpc.ServerOptions{Log: log})
 	orchestratorv1.RegisterOrchestratorServiceServer(server, worker{getTurn: getTurn})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, lis, time.Second) }()
-	conn, err := rpc.Dial(lis.Addr().String(), nil)
+	conn, err := rpc.Dial(lis.Addr().String(), rpc.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,9 +161,9 @@ func TestServeOverUnixSocket(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	server := rpc.NewServer(zap.NewNop())
+	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	go func() { done <- server.Serve(ctx, lis, time.Second) }()
-	conn, err := rpc.Dial(addr, nil)
+	conn, err := rpc.Dial(addr, rpc.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,12 +30,12 @@ func serve(t *testing.T, config Config) gatewayv1.GatewayServiceClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(zap.NewNop())
+	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	gatewayv1.RegisterGatewayServiceServer(server, New(config))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, lis, time.Millisecond) }()
-	conn, err := rpc.Dial(lis.Addr().String(), nil)
+	conn, err := rpc.Dial(lis.Addr().String(), rpc.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

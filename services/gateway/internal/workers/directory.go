@@ -137,7 +137,7 @@ func (d *Directory) add(address string) (*entry, error) {
 	if e, ok := d.entries[address]; ok {
 		return e, nil
 	}
-	conn, err := rpc.Dial(address, d.config.Dialer)
+	conn, err := rpc.Dial(address, rpc.DialOptions{Dialer: d.config.Dialer})
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (w *worker) serve(t *testing.T, address string) (stop func()) {
 		t.Fatal(err)
 	}
 	w.address = lis.Addr().String()
-	server := rpc.NewServer(zap.NewNop())
+	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	orchestratorv1.RegisterOrchestratorServiceServer(server, w)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
