@@ -35,6 +35,7 @@ var settings = [...]setting{
 	{"codex_session_max", "N", "128", "sessions kept in memory", applySessionMax, nil},
 	{"codex_session_idle_ttl_s", "SECONDS", "900", "how long an idle session is kept there", duration(func(c *rawConfig) *time.Duration { return &c.SessionIdleTTL }), nil},
 	{"interrupted_wait_s", "SECONDS", "600", "how long an interrupted turn holds back what waited for it; 0: not at all", applyInterruptedWait, nil},
+	{"keep_settled", "N", "100000", "settled updates kept in the store, for 30 days at most", applyKeepSettled, nil},
 	{"poll_interval_s", "SECONDS", "2, between short polls", "poll at this interval instead of long polls", applyPollInterval, nil},
 	{"long_poll_s", "SECONDS", "25", "how long a poll waits for updates, up to 50; 0: not at all", applyLongPoll, nil},
 	{"strict_cursor_state_io", command.Bool, "false", "fail the cycle when the cursor file does", boolean(func(c *rawConfig) *bool { return &c.StrictCursorState }), nil},
@@ -143,6 +144,19 @@ func applySessionMax(r *rawConfig, value string) error {
 		return errors.New("must be an integer >= 1")
 	}
 	r.SessionMax = n
+	return nil
+}
+
+// leastKept is many times what Telegram sends at once: what was only just settled
+// is not forgotten.
+const leastKept = 1000
+
+func applyKeepSettled(r *rawConfig, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < leastKept {
+		return fmt.Errorf("must be an integer >= %d", leastKept)
+	}
+	r.KeepSettled = n
 	return nil
 }
 

@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Mode: "poll", AckPolicy: "always", OrchestratorMode: "codex", TurnTimeout: 30 * time.Minute, NotifyOnError: true,
-		SessionMax: 128, SessionIdleTTL: 15 * time.Minute, InterruptedWait: 10 * time.Minute, PollInterval: 2 * time.Second, LongPoll: 25 * time.Second,
+		SessionMax: 128, KeepSettled: 100_000, SessionIdleTTL: 15 * time.Minute, InterruptedWait: 10 * time.Minute, PollInterval: 2 * time.Second, LongPoll: 25 * time.Second,
 		AllowedChatIDs: []string{"1000"}, CursorStatePath: ".channel_runtime/telegram_cursor_state.json",
 		APIURL: "https://api.telegram.org", Store: ".channel_runtime/gateway.db", ListenAddr: "127.0.0.1:7451",
 		MetricsAddr: "127.0.0.1:9451", SendRate: 25, LogLevel: "info",
@@ -68,6 +68,7 @@ func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
 		{"orchestrator_mode", "default", func(c Config) any { return c.OrchestratorMode }, ModeDefault},
 		{"codex_timeout_s", "0.001", func(c Config) any { return c.TurnTimeout }, time.Millisecond},
 		{"notify_on_orchestrator_error", "OFF", func(c Config) any { return c.NotifyOnError }, false},
+		{"keep_settled", "1000", func(c Config) any { return c.KeepSettled }, 1000},
 		{"codex_session_max", "1", func(c Config) any { return c.SessionMax }, 1},
 		{"codex_session_idle_ttl_s", "1e2", func(c Config) any { return c.SessionIdleTTL }, 100 * time.Second},
 		{"interrupted_wait_s", "90.5", func(c Config) any { return c.InterruptedWait }, 90500 * time.Millisecond},
@@ -151,6 +152,7 @@ func TestErrors(t *testing.T) {
 		{"idle time", nil, with("CHANNEL_CODEX_SESSION_IDLE_TTL_S=-1"), "codex_session_idle_ttl_s must be a positive number"},
 		{"interval", nil, with("CHANNEL_POLL_INTERVAL_S=often"), "poll_interval_s must be a positive number"},
 		{"session max", nil, with("CHANNEL_CODEX_SESSION_MAX=0"), "codex_session_max must be an integer >= 1"},
+		{"too little kept", nil, with("CHANNEL_KEEP_SETTLED=999"), "keep_settled must be an integer >= 1000"},
 		{"session max with a fraction", nil, with("CHANNEL_CODEX_SESSION_MAX=1.5"), "codex_session_max must be an integer >= 1"},
 		{"notify", nil, with("CHANNEL_NOTIFY_ON_ORCHESTRATOR_ERROR=maybe"), "notify_on_orchestrator_error must be a boolean"},
 		{"strict", nil, with("CHANNEL_STRICT_CURSOR_STATE_IO=2"), "strict_cursor_state_io must be a boolean"},

@@ -17,7 +17,7 @@ const (
 	// when it was lost.
 	beats = 3
 	// pruneEvery is how often old settled updates are removed.
-	pruneEvery = time.Hour
+	pruneEvery = time.Minute
 	// stopGrace is how long operator calls may take when the gateway stops.
 	stopGrace = 2 * time.Second
 	// flushGrace is how long a single cycle tells workers what is stored.
@@ -109,22 +109,36 @@ func (g *gateway) keepHouse(ctx context.Context, held *store.Store) error {
 	beat, prune := time.NewTicker(cmp.Or(g.LeaseTTL, store.DefaultTTL)/beats), time.NewTicker(pruneEvery)
 	defer beat.Stop()
 	defer prune.Stop()
-	for {
+	err := g.prune(ctx, held) // a single cycle is over long before the first tick
+	for err == nil {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-beat.C:
-			if err := held.Beat(ctx); store.Fenced(err) {
-				return err
-			} else if err != nil && ctx.Err() == nil {
-				g.log.Error("store cannot be written", zap.Error(err))
+			if err = held.Beat(ctx); err != nil && !store.Fenced(err) {
+				if ctx.Err() == nil {
+					g.log.Error("store cannot be written", zap.Error(err))
+				}
+				err = nil
 			}
-		case now := <-prune.C:
-			removed, err := held.Prune(ctx, now)
-			if store.Fenced(err) {
-				return err
-			}
-			g.log.Info("settled updates removed", zap.Int("count", removed), zap.Error(err))
+		case <-prune.C:
+			err = g.prune(ctx, held)
 		}
 	}
+	return err
+}
+
+// prune fails only when another gateway has taken the store over; else there is a
+// next time.
+func (g *gateway) prune(ctx context.Context, held *store.Store) error {
+	removed, err := held.Prune(ctx, time.Now(), cmp.Or(g.KeepSettled, defaults().KeepSettled))
+	switch {
+	case store.Fenced(err):
+		return err
+	case err != nil && ctx.Err() == nil:
+		g.log.Error("settled updates could not be removed", zap.Error(err))
+	case removed > 0:
+		g.log.Info("settled updates removed", zap.Int("count", removed))
+	}
+	return nil
 }

@@ -34,6 +34,7 @@ type Config struct {
 	TurnTimeout      time.Duration // of a turn whose request names none
 	Drain            time.Duration // patience with running turns at the end
 	MaxTurns         int
+	KeepTurns        int // acknowledged turns whose ids are kept; 0: the default
 	LogLevel         string
 	// CodexBase is what every Codex's environment begins with; Run sets its Home
 	// and CodexHome.
@@ -84,6 +85,7 @@ func settings(lookup func(string) (string, bool)) []setting {
 		{"ORCHESTRATOR_TURN_TIMEOUT_S", "SECONDS", "1800", "seconds a turn may take when its request does not say", seconds(func(c *Config) *time.Duration { return &c.TurnTimeout }, false), nil},
 		{"ORCHESTRATOR_DRAIN_S", "SECONDS", "30", "seconds that running turns get when the worker is asked to stop", seconds(func(c *Config) *time.Duration { return &c.Drain }, true), nil},
 		{"ORCHESTRATOR_MAX_TURNS", "N", "16", "turns that may run at once", setMaxTurns, nil},
+		{"ORCHESTRATOR_KEEP_TURNS", "N", strconv.Itoa(defaultKeepTurns), "acknowledged turns whose ids are kept, for 30 days at most", setKeepTurns, nil},
 		{"ORCHESTRATOR_LOG_LEVEL", "LEVEL", "info", "how much is logged, on standard error", setLogLevel, logLevels()},
 	}
 }
@@ -241,6 +243,21 @@ func setMaxTurns(c *Config, value string) error {
 		return errors.New("must be an integer from 1 to 10000")
 	}
 	c.MaxTurns = n
+	return nil
+}
+
+// Bounds of KeepTurns: no gateway asks for a turn that it acknowledged long ago.
+const (
+	defaultKeepTurns = 100_000
+	leastKeptTurns   = 1000
+)
+
+func setKeepTurns(c *Config, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < leastKeptTurns {
+		return fmt.Errorf("must be an integer of at least %d", leastKeptTurns)
+	}
+	c.KeepTurns = n
 	return nil
 }
 

@@ -24,7 +24,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.ListenAddr != "127.0.0.1:7450" || c.MetricsAddr != "127.0.0.1:9450" || c.CodexBin != "codex" || c.CodexHome != "/home/me/.codex" ||
-		c.StateDir != ".orchestrator" || c.IdleTimeout != 600*time.Second || c.Drain != 30*time.Second || c.MaxTurns != 16 ||
+		c.StateDir != ".orchestrator" || c.IdleTimeout != 600*time.Second || c.Drain != 30*time.Second || c.MaxTurns != 16 || c.KeepTurns != 100_000 ||
 		!slices.Equal(c.AllowedSandboxes, []string{"read-only", "workspace-write"}) || c.TurnTimeout != 1800*time.Second || c.LogLevel != "info" {
 		t.Errorf("config = %+v", c)
 	}
@@ -49,6 +49,7 @@ func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
 		{"--max-turns", "missing value for --max-turns"},
 		{"--max-turns 0", "ORCHESTRATOR_MAX_TURNS"},
 		{"--max-turns many", "ORCHESTRATOR_MAX_TURNS"},
+		{"--keep-turns 999", "ORCHESTRATOR_KEEP_TURNS"},
 		{"--idle-timeout-s 0", "ORCHESTRATOR_IDLE_TIMEOUT_S"},
 		{"--idle-timeout-s NaN", "ORCHESTRATOR_IDLE_TIMEOUT_S"},
 		{"--turn-timeout-s -1", "ORCHESTRATOR_TURN_TIMEOUT_S"},
@@ -74,6 +75,28 @@ func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
 	if _, err := configFrom(nil, "--listen-addr", "0.0.0.0:7450", "--insecure", "true"); err != nil {
 		t.Error(err)
 	}
+}
+
+// Whatever the settings say, either they are refused in one line or the worker can
+// begin with them.
+func FuzzConfig(f *testing.F) {
+	for _, s := range []string{"--max-turns 4", "--drain-s 1.5 --idle-timeout-s 1e-9", "--listen-addr unix:///tmp/s --insecure yes",
+		"--codex-env A=b,,C --allowed-sandboxes read-only", "--keep-turns 1000 --log-level debug", "--turn-timeout-s NaN", "--workspace-roots /a,/b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		c, err := configFrom(map[string]string{"HOME": "/home/me"}, strings.Fields(line)...)
+		if err != nil {
+			if strings.TrimSpace(err.Error()) == "" || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error %q", err)
+			}
+			return
+		}
+		if c.MaxTurns < 1 || c.KeepTurns < 1000 || c.TurnTimeout <= 0 || c.IdleTimeout <= 0 || c.Drain < 0 || c.CodexBin == "" || c.StateDir == "" ||
+			len(c.AllowedSandboxes) == 0 {
+			t.Errorf("config = %+v", c)
+		}
+	})
 }
 
 func TestProgramReportsABadConfiguration(t *testing.T) {

@@ -4,6 +4,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -231,12 +232,9 @@ func (w *worker) prune(ctx context.Context) error {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
 	for {
-		more, err := w.journal.Prune(time.Now())
-		if err != nil {
+		err := w.journal.Prune(ctx, time.Now(), cmp.Or(w.config.KeepTurns, defaultKeepTurns))
+		if err != nil && ctx.Err() == nil {
 			w.config.Log.Warn("the journal could not be pruned", zap.Error(err))
-		}
-		if more && err == nil && ctx.Err() == nil {
-			continue
 		}
 		select {
 		case <-ctx.Done():

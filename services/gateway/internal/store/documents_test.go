@@ -107,8 +107,9 @@ func TestDocumentIsPrunedWithItsMessage(t *testing.T) {
 		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, []store.Message{document(2 * part)}))
 		_, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "") // settles the update, whatever waits of it
 		d.must(err)
+		d.must(d.Acknowledged(ctx, turnID(1, 1)))
 		d.wantParts(2)
-		n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor))
+		n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor), 1000)
 		d.must(err)
 		if n != 1 {
 			t.Errorf("%d updates were removed", n)

@@ -41,7 +41,7 @@ func TestEveryWriteOfAPastHolderIsRefused(t *testing.T) {
 			"MarkRetry":     old.MarkRetry(ctx, 1, began, "", false),
 			"MarkDead":      second(old.MarkDead(ctx, 1, "")),
 			"BlockChat":     old.BlockChat(ctx, chat, began),
-			"Prune":         second(old.Prune(ctx, began)),
+			"Prune":         second(old.Prune(ctx, began, 1)),
 		} {
 			var fenced *store.FencedError
 			if !errors.As(err, &fenced) || fenced.BotID != botID || fenced.Epoch != 1 {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // Stats counts what waits.
@@ -51,45 +50,3 @@ func (s *Store) Trace(ctx context.Context, updateID, generation int64) (tr Trace
 	})
 	return tr, err
 }
-
-// What is kept of settled updates.
-const (
-	// KeepFor is how long. Telegram redelivers for at most a day, so that what
-	// is older is not needed to know a duplicate.
-	KeepFor = 30 * 24 * time.Hour
-	// pruneBatch bounds one transaction, so that no lane waits for it.
-	pruneBatch = 500
-)
-
-// Prune removes updates that were settled longer ago than KeepFor, with their
-// turns and messages, and returns how many. A turn that waits for a decision is
-// kept, however old.
-func (s *Store) Prune(ctx context.Context, now time.Time) (removed int, err error) {
-	for {
-		n := 0
-		err := s.write(ctx, func(q *tx) error {
-			keys, err := collect(q, readKey, `SELECT generation, update_id FROM updates
-				WHERE bot_id = $1 AND settled_at > 0 AND settled_at < $2 AND state <> 'INTERRUPTED' ORDER BY settled_at LIMIT $3`,
-				q.bot, millis(now.Add(-KeepFor)), pruneBatch)
-			if err != nil {
-				return err
-			}
-			for _, key := range keys {
-				for _, table := range []string{"outbox", "turns", "updates"} {
-					if err := q.exec(`DELETE FROM `+table+` WHERE bot_id = $1 AND update_id = $2 AND generation = $3`,
-						q.bot, key.UpdateID, key.Generation); err != nil {
-						return err
-					}
-				}
-			}
-			n = len(keys)
-			return nil
-		})
-		removed += n
-		if err != nil || n < pruneBatch {
-			return removed, err
-		}
-	}
-}
-
-func readKey(row scanner) (k Key, err error) { return k, row.Scan(&k.Generation, &k.UpdateID) }

@@ -95,7 +95,7 @@ func TestPruneRemovesOnlyWhatWasSettledLongAgo(t *testing.T) {
 		}
 		d.ingest(batch...)
 		d.ingest(prompt(1302, "waits"))
-		n, err := d.Prune(ctx, time.Now())
+		n, err := d.Prune(ctx, time.Now(), 5000)
 		d.must(err)
 		if n != 1300 {
 			t.Errorf("%d updates were removed", n)
@@ -110,8 +110,45 @@ func TestPruneRemovesOnlyWhatWasSettledLongAgo(t *testing.T) {
 		if _, err := d.Ingest(ctx, []store.NewUpdate{fresh}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if n, err = d.Prune(ctx, time.Now()); n != 0 || err != nil {
+		if n, err = d.Prune(ctx, time.Now(), 5000); n != 0 || err != nil {
 			t.Errorf("a second pass removed %d, %v", n, err)
+		}
+	})
+}
+
+func TestPruneKeepsTheNewestOnly(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		ctx := t.Context()
+		d.ingest(prompt(1, "nobody has told its worker yet"))
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("sent"))))
+		d.sendAll()
+		const count, keep = 330, 50
+		for id := int64(2); id < count+2; id++ {
+			u := prompt(id, "skipped")
+			u.State, u.Kind = store.Skipped, ""
+			_, err := d.Ingest(ctx, []store.NewUpdate{u}, began.Add(time.Duration(id)*time.Second))
+			d.must(err)
+		}
+		n, err := d.Prune(ctx, began.Add(time.Hour), keep)
+		d.must(err)
+		if n != count+1-keep { // with the one that the worker was not told of
+			t.Errorf("%d of %d updates were removed", n, count+1)
+		}
+		if d.state(1) != store.Delivered {
+			t.Error("what the worker was not told of is gone")
+		}
+		// What Telegram sends again of what is gone is not taken for new.
+		again := prompt(2, "skipped")
+		in, err := d.Ingest(ctx, []store.NewUpdate{again}, began.Add(time.Hour))
+		d.must(err)
+		if len(in.New) != 0 || len(in.Stale) != 1 {
+			t.Errorf("an update that was removed, sent again: %+v", in)
+		}
+		d.must(d.Acknowledged(ctx, turnID(1, 1)))
+		if n, err = d.Prune(ctx, began.Add(time.Hour), keep); n != 1 || err != nil {
+			t.Errorf("then %d were removed, %v", n, err)
 		}
 	})
 }

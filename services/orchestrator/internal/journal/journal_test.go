@@ -321,11 +321,8 @@ func TestPruneDropsEventsOfAcknowledgedTurnsAndKeepsIDsLonger(t *testing.T) {
 	}
 	prune := func(now time.Time) {
 		t.Helper()
-		for more, calls := true, 0; more; calls++ {
-			var err error
-			if more, err = j.Prune(now); err != nil || calls > 10 {
-				t.Fatalf("Prune() = %v after %d calls", err, calls)
-			}
+		if err := j.Prune(t.Context(), now, 10); err != nil {
+			t.Fatal(err)
 		}
 	}
 	prune(epoch)
@@ -344,6 +341,36 @@ func TestPruneDropsEventsOfAcknowledgedTurnsAndKeepsIDsLonger(t *testing.T) {
 		t.Errorf("the old id: %v", err)
 	}
 	get(t, j, "kept")
+}
+
+func TestPruneKeepsTheNewestIDsOnly(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal.db"))
+	const turns, keep = 300, 20
+	name := func(i int) string { return fmt.Sprint("turn ", i) }
+	for i := range turns {
+		_, log := accept(t, j, name(i))
+		finish(t, log, name(i), 1)
+		if i == 3 { // nobody has stored its outcome
+			continue
+		}
+		if err := j.Acknowledge(name(i), epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the events of all turns are dropped at the same moment
+		if err := j.Prune(t.Context(), epoch, keep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var kept []string
+	for i := range turns {
+		if _, err := j.Get(t.Context(), name(i)); err == nil {
+			kept = append(kept, name(i))
+		}
+	}
+	if len(kept) != keep+1 || kept[0] != name(3) || kept[1] != name(turns-keep) {
+		t.Errorf("%d are kept: %q", len(kept), kept)
+	}
 }
 
 func TestAppendWithAHoleIsRefusedAlone(t *testing.T) {

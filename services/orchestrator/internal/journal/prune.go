@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -9,31 +11,63 @@ import (
 // run again.
 const KeepIDs = 30 * 24 * time.Hour
 
-// Bounds of one Prune: short enough for the commits of running turns, which wait
-// for it.
+// Bounds of one transaction: short enough for the commits of running turns, which
+// wait for it.
 const (
 	pruneSegments = 16
-	pruneTurns    = 256
+	pruneTurns    = 128
 )
 
-// Prune drops a bounded number of events of acknowledged turns, and of turns
-// whose id was kept long enough. more says that another call would find work.
-func (j *Journal) Prune(now time.Time) (more bool, err error) {
-	err = j.committer.call(func(tx *sql.Tx) error {
-		dropped, err := dropSegments(tx, now)
-		if err != nil {
-			return err
-		}
-		forgotten, err := tx.Exec(`DELETE FROM turns WHERE id IN
-			(SELECT id FROM turns WHERE dropped_at IS NOT NULL AND dropped_at < ? LIMIT ?)`, now.Add(-KeepIDs).UnixNano(), pruneTurns)
-		if err != nil {
-			return err
-		}
-		n, err := forgotten.RowsAffected()
-		more = dropped || n == pruneTurns
+// Prune drops the events of acknowledged turns, then the turns whose id was kept
+// long enough, and of those that were not all but about the newest keep. It ends
+// early, without an error, when ctx does.
+func (j *Journal) Prune(ctx context.Context, now time.Time, keep int) error {
+	err := j.repeat(ctx, func(tx *sql.Tx) (more bool, err error) { return dropSegments(tx, now) })
+	if err != nil {
 		return err
+	}
+	last, err := j.forgettable(ctx, now, keep)
+	if err != nil {
+		return err
+	}
+	return j.repeat(ctx, func(tx *sql.Tx) (more bool, err error) {
+		done, err := tx.Exec(`DELETE FROM turns WHERE id IN (SELECT id FROM turns
+			WHERE dropped_at IS NOT NULL AND (dropped_at, id) <= (?, ?) LIMIT ?)`, last.at, last.row, pruneTurns)
+		if err != nil {
+			return false, err
+		}
+		n, err := done.RowsAffected()
+		return n == pruneTurns, err
 	})
-	return more, err
+}
+
+// repeat runs transactions until one says that nothing is left to be done.
+func (j *Journal) repeat(ctx context.Context, some func(*sql.Tx) (more bool, err error)) error {
+	for more := true; more && ctx.Err() == nil; {
+		err := j.committer.call(func(tx *sql.Tx) (err error) { more, err = some(tx); return err })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropped is a place in the order in which the events of turns were dropped.
+type dropped struct{ at, row int64 }
+
+// forgettable is the last turn whose id is not kept.
+func (j *Journal) forgettable(ctx context.Context, now time.Time, keep int) (last dropped, err error) {
+	err = j.db.Read(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT dropped_at, id FROM turns WHERE dropped_at IS NOT NULL
+			ORDER BY dropped_at DESC, id DESC LIMIT 1 OFFSET ?`, keep).Scan(&last.at, &last.row)
+	})
+	if errors.Is(err, sql.ErrNoRows) || ctx.Err() != nil {
+		err = nil
+	}
+	if old := now.Add(-KeepIDs).UnixNano(); old > last.at {
+		last = dropped{at: old}
+	}
+	return last, err
 }
 
 // dropSegments drops events of the oldest acknowledged turn that has some, and
