@@ -101,6 +101,18 @@ func ParseConfig(args []string, lookup Lookup) (Config, error) {
 // NewConfig is ParseConfig for flags that were read already; what it does not
 // know among them is not its business.
 func NewConfig(given command.Values, lookup Lookup) (Config, error) {
+	raw, err := read(given, lookup)
+	if err == nil {
+		err = raw.finish(lookup)
+	}
+	if err != nil {
+		return Config{}, err
+	}
+	return *raw.Config, nil
+}
+
+// read takes every setting from where it is given, and judges each by itself.
+func read(given command.Values, lookup Lookup) (rawConfig, error) {
 	c := defaults()
 	raw := rawConfig{Config: &c}
 	for _, s := range settings {
@@ -112,15 +124,12 @@ func NewConfig(given command.Values, lookup Lookup) (Config, error) {
 			continue
 		}
 		if err := s.apply(&raw, strings.TrimSpace(value)); err != nil {
-			return Config{}, fmt.Errorf("%s %w", s.name, err)
+			return raw, fmt.Errorf("%s %w", s.name, err)
 		}
 	}
 	_, raw.tokenByFlag = given["--token"]
 	_, raw.tokenFileByFlag = given["--token-file"]
-	if err := raw.finish(lookup); err != nil {
-		return Config{}, err
-	}
-	return c, nil
+	return raw, nil
 }
 
 func defaults() Config {

@@ -1,17 +1,21 @@
 package gateway
 
-import "telecodex.dev/services/internal/command"
+import (
+	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/health"
+)
 
 // Manual describes the program of cmd/gateway.
 func Manual() command.Command {
 	return command.Command{
 		Name:     "gateway",
 		Summary:  "serve a Telegram bot whose messages Codex works on",
-		Synopsis: []string{"gateway [--flag value …]"},
+		Synopsis: []string{"gateway [--flag value …]", "gateway healthcheck [--flag value …]"},
 		Description: "Polls Telegram, lets in the chats that are allowed, has each session's messages worked on in order " +
 			"by orchestrator workers, and sends the answers. Standard output carries one report of a cycle a line, as JSON; " +
 			"the log goes to standard error.\n\n" +
 			"A flag outweighs its variable, and that the default. Booleans are words of their own: --live-mode true.",
+		Commands:  []command.Command{health.Page("gateway", "CHANNEL_LISTEN_ADDR", Flags())},
 		Flags:     Flags(),
 		Variables: Variables(),
 		Statuses:  Statuses(),

@@ -102,10 +102,16 @@ func Flags() (flags []command.Flag) {
 // names the setting, in one line; command.ErrHelp and command.ErrVersion are what
 // the arguments ask for instead.
 func ConfigFrom(args []string, getenv func(string) string) (Config, error) {
-	flags, err := Manual().Parse(args)
+	given, err := Manual().Parse(args)
 	if err != nil {
 		return Config{}, err
 	}
+	return NewConfig(given, getenv)
+}
+
+// NewConfig is ConfigFrom for flags that were read already; what it does not know
+// among them is not its business.
+func NewConfig(flags command.Values, getenv func(string) string) (Config, error) {
 	c := Config{}
 	lookup := func(name string) (string, bool) { value := getenv(name); return value, value != "" }
 	for _, s := range settings(lookup) {

@@ -9,25 +9,44 @@ import (
 
 	"go.uber.org/zap"
 
+	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
 	"telecodex.dev/services/orchestrator/internal/proctree"
 )
 
 // Main is the program of cmd/orchestrator. It logs to stderr; stdout carries only
-// the report of a configuration that is refused.
+// the report of a configuration that is refused, and what a command prints.
 func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
-	config, err := ConfigFrom(args, env.Getenv)
+	page, args, err := Manual().Select(args)
+	var given command.Values
 	if err == nil {
-		err = config.CheckPaths()
+		given, err = page.Parse(args)
 	}
-	if text := Manual().Asked(err); text != "" {
+	if text := page.Asked(err); text != "" {
 		return lifecycle.Print(stdout, text)
+	}
+	var config Config
+	if err == nil {
+		config, err = NewConfig(given, env.Getenv)
 	}
 	if err != nil {
 		return refuse(stdout, err)
 	}
-	if config.Log, err = logging.New(stderr, config.LogLevel); err != nil {
+	if page.Word() == health.Word {
+		return health.Check(ctx, "orchestrator", config.ListenAddr, stdout)
+	}
+	return serve(ctx, config, stdout, stderr)
+}
+
+// serve is the worker itself.
+func serve(ctx context.Context, config Config, stdout, stderr io.Writer) int {
+	err := config.CheckPaths()
+	if err == nil {
+		config.Log, err = logging.New(stderr, config.LogLevel)
+	}
+	if err != nil {
 		return refuse(stdout, err)
 	}
 	config.Log = config.Log.Named("orchestrator")

@@ -1,17 +1,21 @@
 package orchestrator
 
-import "telecodex.dev/services/internal/command"
+import (
+	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/health"
+)
 
 // Manual describes the program of cmd/orchestrator.
 func Manual() command.Command {
 	return command.Command{
 		Name:     "orchestrator",
 		Summary:  "run Codex for gateways",
-		Synopsis: []string{"orchestrator [--flag value …]"},
+		Synopsis: []string{"orchestrator [--flag value …]", "orchestrator healthcheck [--flag value …]"},
 		Description: "A worker: runs Codex as a child process for each turn, makes each line of its output a typed event, " +
 			"journals it, and streams it over gRPC. Any number of workers may serve a gateway; each owns its own disk. The " +
 			"log goes to standard error.\n\n" +
 			"A flag outweighs its variable, and that the default; a variable that is empty means the default.",
+		Commands:  []command.Command{health.Page("orchestrator", "ORCHESTRATOR_LISTEN_ADDR", Flags())},
 		Flags:     Flags(),
 		Variables: Variables(),
 		Statuses: []command.Entry{

@@ -20,46 +20,20 @@ import (
 // --once failed or the program did; 2 for an invalid command line or
 // configuration; 130 when it was interrupted.
 func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stderr io.Writer) int {
-	program := manual()
-	word := program.Otherwise
-	switch {
-	case len(args) > 0 && (args[0] == "help" || args[0] == "--help" || args[0] == "-h"):
-		return help(args[1:], stdout)
-	case len(args) > 0 && args[0] == "--version":
-		return lifecycle.Print(stdout, program.Asked(command.ErrVersion))
-	case len(args) > 0 && !strings.HasPrefix(args[0], "-"):
-		word, args = args[0], args[1:]
+	page, args, err := manual().Select(args)
+	var given command.Values
+	if err == nil {
+		given, err = page.Parse(args)
+	}
+	if text := page.Asked(err); text != "" {
+		return lifecycle.Print(stdout, text)
 	}
 	for _, c := range commands() {
-		if c.word != word {
-			continue
+		if err == nil && c.word == page.Word() {
+			return c.run(ctx, given, env, stdout, stderr)
 		}
-		given, err := c.page.Parse(args)
-		if text := c.page.Asked(err); text != "" {
-			return lifecycle.Print(stdout, text)
-		}
-		if err != nil {
-			return gateway.Refuse(stdout, err)
-		}
-		return c.run(ctx, given, env, stdout, stderr)
 	}
-	return gateway.Refuse(stdout, command.Unknown(word))
-}
-
-// help shows the page of the program, or of one of its commands.
-func help(args []string, stdout io.Writer) int {
-	program := manual()
-	switch {
-	case len(args) == 0:
-		return lifecycle.Print(stdout, program.Page())
-	case len(args) > 1:
-		return gateway.Refuse(stdout, command.Unknown(args[1]))
-	}
-	page, known := program.Find(args[0])
-	if !known {
-		return gateway.Refuse(stdout, command.Unknown(args[0]))
-	}
-	return lifecycle.Print(stdout, page.Page())
+	return gateway.Refuse(stdout, err)
 }
 
 // scriptedName is the name under which this program plays the scripted Codex of

@@ -28,6 +28,7 @@ const (
 	checkup    = "internal/checkup"
 	command    = "internal/command"
 	crashpoint = "internal/crashpoint"
+	health     = "internal/health"
 	lifecycle  = "internal/lifecycle"
 	logging    = "internal/logging"
 	metrics    = "internal/metrics"
@@ -45,6 +46,7 @@ func allowed() map[string][]string {
 		checkup:    {xsys},
 		command:    {},
 		crashpoint: {},
+		health:     {grpc, command, lifecycle, rpc},
 		lifecycle:  {xsync},
 		logging:    {zap},
 		metrics:    {prometheus, rpc, zap},
@@ -58,7 +60,7 @@ func allowed() map[string][]string {
 		o + "journal":  {gen, protobuf, uuid, sqldb},
 		o + "turn":     {gen, protobuf, zap, crashpoint, o + "codex", o + "journal"},
 		o + "server":   {gen, protobuf, grpc, uuid, crashpoint, rpc, sqldb, o + "codex", o + "journal", o + "turn"},
-		"orchestrator": {gen, uuid, zap, prometheus, checkup, command, lifecycle, logging, metrics, rpc,
+		"orchestrator": {gen, uuid, zap, prometheus, checkup, command, health, lifecycle, logging, metrics, rpc,
 			o + "codex", o + "journal", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
@@ -77,7 +79,7 @@ func allowed() map[string][]string {
 		g + "dispatch": {gen, protobuf, grpc, zap, xsync, crashpoint, lifecycle, rpc,
 			g + "admission", g + "cycle", g + "lane", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, zap, prometheus, checkup, command, lifecycle, logging, metrics, rpc, sqldb,
+		"gateway": {gen, protobuf, zap, prometheus, checkup, command, health, lifecycle, logging, metrics, rpc, sqldb,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 

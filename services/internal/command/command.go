@@ -60,13 +60,13 @@ func general() []Flag {
 	return []Flag{{Name: "--help", Help: "show this page"}, {Name: "--version", Help: "show the version"}}
 }
 
-// word is the command's own: "doctor" of "telecodex doctor".
-func (c Command) word() string { return c.Name[strings.LastIndexByte(c.Name, ' ')+1:] }
+// Word is the command's own: "doctor" of "telecodex doctor".
+func (c Command) Word() string { return c.Name[strings.LastIndexByte(c.Name, ' ')+1:] }
 
 // Find returns the command of a program with the given word.
 func (c Command) Find(word string) (Command, bool) {
 	for _, sub := range c.Commands {
-		if sub.word() == word {
+		if sub.Word() == word {
 			return sub, true
 		}
 	}

@@ -34,8 +34,8 @@ func (c Command) scenes() (words []string, scenes map[string]Command) {
 		scenes[""] = meant
 	}
 	for _, sub := range c.Commands {
-		words = append(words, sub.word())
-		scenes[sub.word()] = sub
+		words = append(words, sub.Word())
+		scenes[sub.Word()] = sub
 	}
 	return words, scenes
 }
@@ -146,7 +146,7 @@ func fish(b *strings.Builder, p Command) {
 	words, scenes := p.scenes()
 	fmt.Fprintf(b, "complete -c %s -f\n", p.Name)
 	for _, sub := range p.Commands {
-		fmt.Fprintf(b, "complete -c %s -n __fish_use_subcommand -a %s -d %s\n", p.Name, sub.word(), quoted(sub.Summary))
+		fmt.Fprintf(b, "complete -c %s -n __fish_use_subcommand -a %s -d %s\n", p.Name, sub.Word(), quoted(sub.Summary))
 	}
 	each(words, scenes, func(word string, c Command) {
 		condition := ""

@@ -28,7 +28,7 @@ func (c Command) Page() string {
 	if len(c.Commands) > 0 {
 		p.section("COMMANDS")
 		for _, sub := range c.Commands {
-			fmt.Fprintf(&p.text, "    %-11s %s\n", sub.word(), sub.Summary)
+			fmt.Fprintf(&p.text, "    %-11s %s\n", sub.Word(), sub.Summary)
 		}
 	}
 	p.section("OPTIONS")

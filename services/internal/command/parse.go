@@ -24,6 +24,42 @@ func Unknown(word string) error {
 	return &ArgumentError{"unknown argument: " + harmless(name)}
 }
 
+// Select finds the command that the arguments begin with, and what is left for
+// it; the program itself, or what it means without a word, where they begin with
+// a flag. "help" with or without a word asks for a page. Errors: ErrHelp and
+// ErrVersion for the command returned, *ArgumentError.
+func (c Command) Select(args []string) (selected Command, rest []string, err error) {
+	selected = c
+	if meant, ok := c.Find(c.Otherwise); ok {
+		selected = meant
+	}
+	switch {
+	case len(args) == 0:
+		return selected, nil, nil
+	case args[0] == "--help" || args[0] == "-h":
+		return c, nil, ErrHelp
+	case args[0] == "--version":
+		return c, nil, ErrVersion
+	case strings.HasPrefix(args[0], "-"):
+		return selected, args, nil
+	case args[0] != "help":
+		selected, known := c.Find(args[0])
+		if !known {
+			return c, nil, Unknown(args[0])
+		}
+		return selected, args[1:], nil
+	case len(args) == 1:
+		return c, nil, ErrHelp
+	case len(args) > 2:
+		return c, nil, Unknown(args[2])
+	}
+	selected, known := c.Find(args[1])
+	if !known {
+		return c, nil, Unknown(args[1])
+	}
+	return selected, nil, ErrHelp
+}
+
 // Values are what was given: by the names of flags and of the argument.
 type Values map[string]string
 

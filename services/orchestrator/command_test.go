@@ -1,0 +1,54 @@
+package orchestrator_test
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+
+	"telecodex.dev/services/orchestrator"
+)
+
+func program(t *testing.T, args ...string) (status int, stdout string) {
+	t.Helper()
+	var out, log bytes.Buffer
+	status = orchestrator.Main(t.Context(), args, func(string) (string, bool) { return "", false }, &out, &log)
+	return status, out.String()
+}
+
+func TestHealthcheckAsksTheWorkerThatRuns(t *testing.T) {
+	w := start(t)
+	if status, stdout := program(t, "healthcheck", "--listen-addr", w.addr); status != 0 || stdout != "orchestrator at "+w.addr+" serves\n" {
+		t.Errorf("status %d, %q", status, stdout)
+	}
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status, stdout := program(t, "healthcheck", "--listen-addr", gone.Addr().String()); status != 1 || !strings.Contains(stdout, "does not serve") {
+		t.Errorf("status %d, %q", status, stdout)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct {
+		args   []string
+		status int
+		stdout string
+	}{
+		{[]string{"--help"}, 0, "NAME\n    orchestrator - "},
+		{[]string{"help", "healthcheck"}, 0, "NAME\n    orchestrator healthcheck - "},
+		{[]string{"healthcheck", "--help"}, 0, "NAME\n    orchestrator healthcheck - "},
+		{[]string{"healthcheck", "--version"}, 0, "orchestrator "},
+		{[]string{"healthcheck", "--bogus"}, 2, `{"status":"failed","reason":"invalid-config","error":"unknown argument: --bogus"}`},
+		{[]string{"fly"}, 2, `{"status":"failed","reason":"invalid-config","error":"unknown argument: fly"}`},
+		{[]string{"healthcheck", "--max-turns", "x"}, 2, `{"status":"failed","reason":"invalid-config","error":"ORCHESTRATOR_MAX_TURNS`},
+	} {
+		if status, stdout := program(t, tt.args...); status != tt.status || !strings.HasPrefix(stdout, tt.stdout) {
+			t.Errorf("%q: status %d, stdout %q", tt.args, status, stdout)
+		}
+	}
+}
