@@ -24,7 +24,7 @@ func TestHealthcheckNeedsTheListenerAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(zap.NewNop())
+	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(t.Context(), listener, time.Second) }()
 	addr := listener.Addr().String()

@@ -10,6 +10,7 @@ import (
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
+	"telecodex.dev/services/internal/rpc"
 )
 
 // Main is the program of cmd/gateway. stdout carries only cycle reports, the
@@ -39,7 +40,7 @@ func healthcheck(ctx context.Context, given command.Values, lookup Lookup, stdou
 	if err != nil {
 		return Refuse(stdout, err)
 	}
-	return health.Check(ctx, "gateway", raw.ListenAddr, stdout)
+	return health.Check(ctx, "gateway", raw.ListenAddr, rpc.DialOptions{}, stdout)
 }
 
 // serve is the gateway itself.

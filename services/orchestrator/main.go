@@ -13,6 +13,7 @@ import (
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
+	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/orchestrator/internal/proctree"
 )
 
@@ -35,7 +36,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 		return refuse(stdout, err)
 	}
 	if page.Word() == health.Word {
-		return health.Check(ctx, "orchestrator", config.ListenAddr, stdout)
+		return health.Check(ctx, "orchestrator", config.ListenAddr, rpc.DialOptions{}, stdout)
 	}
 	return serve(ctx, config, stdout, stderr)
 }

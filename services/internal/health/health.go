@@ -44,11 +44,11 @@ func Page(program, listen string, flags []command.Flag) command.Command {
 }
 
 // Check asks the server that listens at addr, prints one line, and returns the
-// exit status. program is what the line calls the server.
-func Check(ctx context.Context, program, addr string, stdout io.Writer) int {
+// exit status. program is what the line calls the server, o how it is reached.
+func Check(ctx context.Context, program, addr string, o rpc.DialOptions, stdout io.Writer) int {
 	target, err := reach(addr)
 	if err == nil {
-		err = ask(ctx, target)
+		err = ask(ctx, target, o)
 	}
 	line, exit := fmt.Sprintf("%s at %s serves", program, target), lifecycle.ExitOK
 	if err != nil {
@@ -61,10 +61,10 @@ func Check(ctx context.Context, program, addr string, stdout io.Writer) int {
 }
 
 // ask returns nil when the server says that it serves.
-func ask(ctx context.Context, target string) error {
+func ask(ctx context.Context, target string, o rpc.DialOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err := rpc.Dial(target, nil)
+	conn, err := rpc.Dial(target, o)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func serve(t *testing.T, addr string) (at string, server *rpc.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = rpc.NewServer(zap.NewNop())
+	server = rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, lis, time.Second) }()
@@ -41,7 +41,7 @@ func serve(t *testing.T, addr string) (at string, server *rpc.Server) {
 func expect(t *testing.T, addr string, exit int, want string) {
 	t.Helper()
 	var out bytes.Buffer
-	if got := health.Check(t.Context(), "worker", addr, &out); got != exit || !strings.Contains(out.String(), want) || strings.Count(out.String(), "\n") != 1 {
+	if got := health.Check(t.Context(), "worker", addr, rpc.DialOptions{}, &out); got != exit || !strings.Contains(out.String(), want) || strings.Count(out.String(), "\n") != 1 {
 		t.Errorf("%s: status %d, %q; want %d, %q", addr, got, out.String(), exit, want)
 	}
 }
