@@ -122,6 +122,7 @@ type worker struct {
 	config     Config
 	dir        *statedir.Dir
 	journal    *journal.Journal
+	starts     int // of the worker with this disk, this one included
 	supervisor *proctree.Supervisor
 	engine     codex.Engine
 	manager    *turn.Manager
@@ -139,6 +140,9 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 		}
 	}()
 	if w.dir, err = statedir.Open(c.StateDir); err != nil {
+		return w, err
+	}
+	if w.starts, err = w.dir.CountStart(); err != nil {
 		return w, err
 	}
 	for _, dir := range []string{w.dir.Home(), c.WorkspaceDir} {
@@ -171,7 +175,7 @@ func (w *worker) serverOptions() server.Options {
 	c := w.config
 	return server.Options{
 		Manager: w.manager, Journal: w.journal, Engine: w.engine,
-		WorkerID: w.dir.WorkerID(), ProcessID: uuid.NewString(), Containment: w.supervisor.Containment(),
+		WorkerID: w.dir.WorkerID(), ProcessID: uuid.NewString(), Starts: w.starts, Drain: c.Drain, Containment: w.supervisor.Containment(),
 		Workspaces: server.Workspaces{Root: c.WorkspaceDir, Roots: c.WorkspaceRoots},
 		Sandboxes:  c.AllowedSandboxes,
 		Base:       c.base(w.dir.Home()),
@@ -197,12 +201,12 @@ func (w *worker) serve(ctx context.Context) error {
 	group.Go(func(ctx context.Context) error {
 		defer endCalls()
 		<-ctx.Done()
-		w.server.SetServing(false)
 		log.Info("draining: running turns may end; a second signal stops at once",
 			zap.Int("turns", w.manager.Status().Used), zap.Duration("patience", w.config.Drain))
 		w.manager.Drain(w.config.Drain)
 		return nil
 	})
+	group.Go(func(context.Context) error { w.showHealth(calls); return nil })
 	group.Go(func(context.Context) error { return w.server.Serve(calls, w.listener, callGrace) })
 	group.Go(func(ctx context.Context) error {
 		return metrics.Serve(ctx, w.config.MetricsAddr, w.registry(), w.ready)
@@ -213,6 +217,24 @@ func (w *worker) serve(ctx context.Context) error {
 	err := group.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// showHealth keeps what health checks are told in step with whether the worker
+// takes turns.
+func (w *worker) showHealth(ctx context.Context) {
+	for draining := false; ; {
+		status := w.manager.Status()
+		if status.Draining != draining {
+			draining = status.Draining
+			w.server.SetServing(!draining)
+			w.config.Log.Info("whether turns are taken has changed", zap.Bool("draining", draining), zap.Int("turns", status.Used))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-status.Changed:
+		}
+	}
 }
 
 // lookForCodex says at once what the first turn would otherwise find out.

@@ -8,9 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
 
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/orchestrator"
@@ -48,6 +52,95 @@ func TestWatchWorkerSpeaksAtOnceAndOnChange(t *testing.T) {
 	}
 	if _, err := stream.Recv(); err != io.EOF {
 		t.Errorf("the stream ends with %v", err)
+	}
+}
+
+func (w *worker) drain(r *orchestratorv1.DrainWorkerRequest) *orchestratorv1.DrainWorkerResponse {
+	w.t.Helper()
+	answer, err := w.DrainWorker(w.t.Context(), r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return answer
+}
+
+func TestAWorkerThatIsDrainedStaysAndCanTakeTurnsAgain(t *testing.T) {
+	w := start(t, func(c *orchestrator.Config) { c.Drain = time.Hour })
+	states, err := w.WatchWorker(t.Context(), &orchestratorv1.WatchWorkerRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := func(what string, reached func(*orchestratorv1.WatchWorkerResponse) bool) {
+		t.Helper()
+		for {
+			if state, err := states.Recv(); err != nil {
+				t.Fatalf("waiting for %s: %v", what, err)
+			} else if reached(state) {
+				return
+			}
+		}
+	}
+	healthy := func(want healthv1.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		health, err := healthv1.NewHealthClient(w.conn).Watch(t.Context(), &healthv1.HealthCheckRequest{})
+		for err == nil {
+			var answer *healthv1.HealthCheckResponse
+			if answer, err = health.Recv(); answer.GetStatus() == want {
+				return
+			}
+		}
+		t.Fatal(err)
+	}
+	turn := w.begin(request("t1", "hang"), 2)
+	if answer := w.drain(&orchestratorv1.DrainWorkerRequest{}); answer.GetPatience().AsDuration() != time.Hour || answer.GetSlotsUsed() != 1 ||
+		answer.GetWorkerId() == "" || answer.GetProcessId() == "" {
+		t.Errorf("DrainWorker() = %v", answer)
+	}
+	until("draining", func(s *orchestratorv1.WatchWorkerResponse) bool { return s.GetDraining() && s.GetSlotsUsed() == 1 })
+	healthy(healthv1.HealthCheckResponse_NOT_SERVING)
+	if _, err := w.run(request("t2", "echo")).accepted(); rpc.ReasonOf(err) != diagnosticsv1.ErrorReason_ERROR_REASON_WORKER_DRAINING {
+		t.Errorf("a new turn ends with %v", err)
+	}
+	// Undone, nothing is stopped; drained again without patience, everything is.
+	w.drain(&orchestratorv1.DrainWorkerRequest{Patience: durationpb.New(900 * time.Millisecond)}) // less than the next turn takes
+	w.drain(&orchestratorv1.DrainWorkerRequest{Undo: true})
+	healthy(healthv1.HealthCheckResponse_SERVING)
+	if _, finished := w.finish(request("t3", "turn_1s")); outcome(finished) != "SUCCEEDED" {
+		t.Errorf("a turn after that ends as %v", finished)
+	}
+	if state := w.turn("t1").GetState(); state != orchestratorv1.TurnState_TURN_STATE_RUNNING {
+		t.Errorf("what ran is %v", state)
+	}
+	w.drain(&orchestratorv1.DrainWorkerRequest{Patience: durationpb.New(0)})
+	if finished := w.end(turn); outcome(finished) != "INTERRUPTED DRAINED" {
+		t.Errorf("what ran ends as %v", finished)
+	}
+	until("empty", func(s *orchestratorv1.WatchWorkerResponse) bool { return s.GetDraining() && s.GetSlotsUsed() == 0 })
+	w.drain(&orchestratorv1.DrainWorkerRequest{Undo: true}) // on the same stream: the worker stayed
+	until("taking turns", func(s *orchestratorv1.WatchWorkerResponse) bool { return !s.GetDraining() })
+}
+
+func TestPatienceWithADrainingWorkerHasBounds(t *testing.T) {
+	w := start(t)
+	for _, d := range []*durationpb.Duration{durationpb.New(-1), durationpb.New(7*24*time.Hour + 1), {Seconds: 1, Nanos: -1}} {
+		_, err := w.DrainWorker(t.Context(), &orchestratorv1.DrainWorkerRequest{Patience: d})
+		if rpc.ReasonOf(err) != diagnosticsv1.ErrorReason_ERROR_REASON_INVALID_REQUEST || rpc.FieldOf(err) != "patience" {
+			t.Errorf("patience %v: %v", d, err)
+		}
+	}
+	if w.status().GetDraining() {
+		t.Error("it drains")
+	}
+}
+
+func TestEveryStartOfAWorkerCounts(t *testing.T) {
+	config := testConfig(t)
+	for want := int32(1); want <= 3; want++ {
+		w := startWith(t, config)
+		if got := w.status().GetStartCount(); got != want {
+			t.Errorf("start %d counts as %d", want, got)
+		}
+		w.stop()
 	}
 }
 

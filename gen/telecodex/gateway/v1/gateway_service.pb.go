@@ -272,9 +272,14 @@ type WorkerStatus struct {
 	// Turns that run.
 	SlotsUsed int32 `protobuf:"varint,6,opt,name=slots_used,json=slotsUsed,proto3" json:"slots_used,omitempty"`
 	// Whether the worker takes no new turns.
-	Draining      bool `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Draining bool `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
+	// How often the worker's process was restarted, as far as this bot's gateways
+	// have known the worker.
+	RestartCount int32 `protobuf:"varint,8,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	// Since when the worker cannot be reached; absent while it can.
+	UnreachableSince *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=unreachable_since,json=unreachableSince,proto3" json:"unreachable_since,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *WorkerStatus) Reset() {
@@ -354,6 +359,20 @@ func (x *WorkerStatus) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *WorkerStatus) GetRestartCount() int32 {
+	if x != nil {
+		return x.RestartCount
+	}
+	return 0
+}
+
+func (x *WorkerStatus) GetUnreachableSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnreachableSince
+	}
+	return nil
 }
 
 // RunCycleRequest is empty.
@@ -753,7 +772,15 @@ type Session struct {
 	// Turns that wait or run.
 	OpenTurns int32 `protobuf:"varint,6,opt,name=open_turns,json=openTurns,proto3" json:"open_turns,omitempty"`
 	// When a turn of it last ended, or its worker or its thread changed.
-	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// The worker it was last taken from; empty: it never was.
+	MovedFromWorkerId string `protobuf:"bytes,8,opt,name=moved_from_worker_id,json=movedFromWorkerId,proto3" json:"moved_from_worker_id,omitempty"`
+	// When that was; absent: never.
+	MovedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=moved_at,json=movedAt,proto3" json:"moved_at,omitempty"`
+	// Why: "moved" by MoveSession, thread and all; "lost" because the worker did
+	// not come back, "gone" because it came back as another one: then the thread was
+	// given up.
+	MovedReason   string `protobuf:"bytes,10,opt,name=moved_reason,json=movedReason,proto3" json:"moved_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -835,6 +862,27 @@ func (x *Session) GetUpdatedAt() *timestamppb.Timestamp {
 		return x.UpdatedAt
 	}
 	return nil
+}
+
+func (x *Session) GetMovedFromWorkerId() string {
+	if x != nil {
+		return x.MovedFromWorkerId
+	}
+	return ""
+}
+
+func (x *Session) GetMovedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MovedAt
+	}
+	return nil
+}
+
+func (x *Session) GetMovedReason() string {
+	if x != nil {
+		return x.MovedReason
+	}
+	return ""
 }
 
 // GetUpdateTraceRequest names an update.
@@ -1304,6 +1352,154 @@ func (x *ResolveTurnResponse) GetNextTurnId() string {
 	return ""
 }
 
+// MoveSessionRequest names a session and where it is now. `orchestrator import`
+// prints it.
+type MoveSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The worker that has it so far.
+	FromWorkerId string `protobuf:"bytes,2,opt,name=from_worker_id,json=fromWorkerId,proto3" json:"from_worker_id,omitempty"`
+	// The worker that is to have it: one that can be reached.
+	WorkerId string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// The Codex thread that was moved: the session's.
+	ThreadId string `protobuf:"bytes,4,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
+	// The last turn that is in what was moved: the last that the session has run at
+	// its worker. Empty: not compared.
+	LastTurnId    string `protobuf:"bytes,5,opt,name=last_turn_id,json=lastTurnId,proto3" json:"last_turn_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveSessionRequest) Reset() {
+	*x = MoveSessionRequest{}
+	mi := &file_telecodex_gateway_v1_gateway_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveSessionRequest) ProtoMessage() {}
+
+func (x *MoveSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_telecodex_gateway_v1_gateway_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveSessionRequest.ProtoReflect.Descriptor instead.
+func (*MoveSessionRequest) Descriptor() ([]byte, []int) {
+	return file_telecodex_gateway_v1_gateway_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *MoveSessionRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *MoveSessionRequest) GetFromWorkerId() string {
+	if x != nil {
+		return x.FromWorkerId
+	}
+	return ""
+}
+
+func (x *MoveSessionRequest) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *MoveSessionRequest) GetThreadId() string {
+	if x != nil {
+		return x.ThreadId
+	}
+	return ""
+}
+
+func (x *MoveSessionRequest) GetLastTurnId() string {
+	if x != nil {
+		return x.LastTurnId
+	}
+	return ""
+}
+
+// MoveSessionResponse says what holds now.
+type MoveSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The worker that has the session.
+	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// That worker's journal.
+	JournalId string `protobuf:"bytes,2,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
+	// Whether this call moved it; false: it was there.
+	Applied       bool `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveSessionResponse) Reset() {
+	*x = MoveSessionResponse{}
+	mi := &file_telecodex_gateway_v1_gateway_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveSessionResponse) ProtoMessage() {}
+
+func (x *MoveSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_telecodex_gateway_v1_gateway_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveSessionResponse.ProtoReflect.Descriptor instead.
+func (*MoveSessionResponse) Descriptor() ([]byte, []int) {
+	return file_telecodex_gateway_v1_gateway_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *MoveSessionResponse) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *MoveSessionResponse) GetJournalId() string {
+	if x != nil {
+		return x.JournalId
+	}
+	return ""
+}
+
+func (x *MoveSessionResponse) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
 var File_telecodex_gateway_v1_gateway_service_proto protoreflect.FileDescriptor
 
 const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
@@ -1323,7 +1519,7 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"\foutbox_count\x18\t \x01(\x05R\voutboxCount\x12<\n" +
 	"\aworkers\x18\n" +
 	" \x03(\v2\".telecodex.gateway.v1.WorkerStatusR\aworkers\x12\x18\n" +
-	"\astandby\x18\v \x01(\bR\astandby\"\xde\x01\n" +
+	"\astandby\x18\v \x01(\bR\astandby\"\xcc\x02\n" +
 	"\fWorkerStatus\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1d\n" +
@@ -1334,7 +1530,9 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"slotsTotal\x12\x1d\n" +
 	"\n" +
 	"slots_used\x18\x06 \x01(\x05R\tslotsUsed\x12\x1a\n" +
-	"\bdraining\x18\a \x01(\bR\bdraining\"\x11\n" +
+	"\bdraining\x18\a \x01(\bR\bdraining\x12#\n" +
+	"\rrestart_count\x18\b \x01(\x05R\frestartCount\x12G\n" +
+	"\x11unreachable_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10unreachableSince\"\x11\n" +
 	"\x0fRunCycleRequest\"\x9f\x01\n" +
 	"\x10RunCycleResponse\x12A\n" +
 	"\bprogress\x18\x01 \x01(\v2#.telecodex.gateway.v1.CycleProgressH\x00R\bprogress\x12=\n" +
@@ -1353,7 +1551,7 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"y\n" +
 	"\x14ListSessionsResponse\x129\n" +
 	"\bsessions\x18\x01 \x03(\v2\x1d.telecodex.gateway.v1.SessionR\bsessions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf0\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xfb\x02\n" +
 	"\aSession\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x17\n" +
@@ -1364,7 +1562,11 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"\n" +
 	"open_turns\x18\x06 \x01(\x05R\topenTurns\x129\n" +
 	"\n" +
-	"updated_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"T\n" +
+	"updated_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12/\n" +
+	"\x14moved_from_worker_id\x18\b \x01(\tR\x11movedFromWorkerId\x125\n" +
+	"\bmoved_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\amovedAt\x12!\n" +
+	"\fmoved_reason\x18\n" +
+	" \x01(\tR\vmovedReason\"T\n" +
 	"\x15GetUpdateTraceRequest\x12\x1b\n" +
 	"\tupdate_id\x18\x01 \x01(\x03R\bupdateId\x12\x1e\n" +
 	"\n" +
@@ -1411,20 +1613,34 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"resolution\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\bR\aapplied\x12 \n" +
 	"\fnext_turn_id\x18\x03 \x01(\tR\n" +
-	"nextTurnId*n\n" +
+	"nextTurnId\"\xb5\x01\n" +
+	"\x12MoveSessionRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12$\n" +
+	"\x0efrom_worker_id\x18\x02 \x01(\tR\ffromWorkerId\x12\x1b\n" +
+	"\tworker_id\x18\x03 \x01(\tR\bworkerId\x12\x1b\n" +
+	"\tthread_id\x18\x04 \x01(\tR\bthreadId\x12 \n" +
+	"\flast_turn_id\x18\x05 \x01(\tR\n" +
+	"lastTurnId\"k\n" +
+	"\x13MoveSessionResponse\x12\x1b\n" +
+	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1d\n" +
+	"\n" +
+	"journal_id\x18\x02 \x01(\tR\tjournalId\x12\x18\n" +
+	"\aapplied\x18\x03 \x01(\bR\aapplied*n\n" +
 	"\n" +
 	"Resolution\x12\x1a\n" +
 	"\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RESOLUTION_RESUME\x10\x01\x12\x18\n" +
 	"\x14RESOLUTION_RUN_AGAIN\x10\x02\x12\x13\n" +
-	"\x0fRESOLUTION_DROP\x10\x032\xe9\x04\n" +
+	"\x0fRESOLUTION_DROP\x10\x032\xcd\x05\n" +
 	"\x0eGatewayService\x12\\\n" +
 	"\tGetStatus\x12&.telecodex.gateway.v1.GetStatusRequest\x1a'.telecodex.gateway.v1.GetStatusResponse\x12[\n" +
 	"\bRunCycle\x12%.telecodex.gateway.v1.RunCycleRequest\x1a&.telecodex.gateway.v1.RunCycleResponse0\x01\x12d\n" +
 	"\vWatchCycles\x12(.telecodex.gateway.v1.WatchCyclesRequest\x1a).telecodex.gateway.v1.WatchCyclesResponse0\x01\x12e\n" +
 	"\fListSessions\x12).telecodex.gateway.v1.ListSessionsRequest\x1a*.telecodex.gateway.v1.ListSessionsResponse\x12k\n" +
 	"\x0eGetUpdateTrace\x12+.telecodex.gateway.v1.GetUpdateTraceRequest\x1a,.telecodex.gateway.v1.GetUpdateTraceResponse\x12b\n" +
-	"\vResolveTurn\x12(.telecodex.gateway.v1.ResolveTurnRequest\x1a).telecodex.gateway.v1.ResolveTurnResponseB2Z0telecodex.dev/gen/telecodex/gateway/v1;gatewayv1b\x06proto3"
+	"\vResolveTurn\x12(.telecodex.gateway.v1.ResolveTurnRequest\x1a).telecodex.gateway.v1.ResolveTurnResponse\x12b\n" +
+	"\vMoveSession\x12(.telecodex.gateway.v1.MoveSessionRequest\x1a).telecodex.gateway.v1.MoveSessionResponseB2Z0telecodex.dev/gen/telecodex/gateway/v1;gatewayv1b\x06proto3"
 
 var (
 	file_telecodex_gateway_v1_gateway_service_proto_rawDescOnce sync.Once
@@ -1439,7 +1655,7 @@ func file_telecodex_gateway_v1_gateway_service_proto_rawDescGZIP() []byte {
 }
 
 var file_telecodex_gateway_v1_gateway_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_telecodex_gateway_v1_gateway_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_telecodex_gateway_v1_gateway_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_telecodex_gateway_v1_gateway_service_proto_goTypes = []any{
 	(Resolution)(0),                // 0: telecodex.gateway.v1.Resolution
 	(*GetStatusRequest)(nil),       // 1: telecodex.gateway.v1.GetStatusRequest
@@ -1459,39 +1675,45 @@ var file_telecodex_gateway_v1_gateway_service_proto_goTypes = []any{
 	(*OutboxTrace)(nil),            // 15: telecodex.gateway.v1.OutboxTrace
 	(*ResolveTurnRequest)(nil),     // 16: telecodex.gateway.v1.ResolveTurnRequest
 	(*ResolveTurnResponse)(nil),    // 17: telecodex.gateway.v1.ResolveTurnResponse
-	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
-	(*v1.CycleReport)(nil),         // 19: telecodex.telemetry.v1.CycleReport
+	(*MoveSessionRequest)(nil),     // 18: telecodex.gateway.v1.MoveSessionRequest
+	(*MoveSessionResponse)(nil),    // 19: telecodex.gateway.v1.MoveSessionResponse
+	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
+	(*v1.CycleReport)(nil),         // 21: telecodex.telemetry.v1.CycleReport
 }
 var file_telecodex_gateway_v1_gateway_service_proto_depIdxs = []int32{
-	18, // 0: telecodex.gateway.v1.GetStatusResponse.last_poll_at:type_name -> google.protobuf.Timestamp
+	20, // 0: telecodex.gateway.v1.GetStatusResponse.last_poll_at:type_name -> google.protobuf.Timestamp
 	3,  // 1: telecodex.gateway.v1.GetStatusResponse.workers:type_name -> telecodex.gateway.v1.WorkerStatus
-	6,  // 2: telecodex.gateway.v1.RunCycleResponse.progress:type_name -> telecodex.gateway.v1.CycleProgress
-	19, // 3: telecodex.gateway.v1.RunCycleResponse.report:type_name -> telecodex.telemetry.v1.CycleReport
-	19, // 4: telecodex.gateway.v1.WatchCyclesResponse.report:type_name -> telecodex.telemetry.v1.CycleReport
-	11, // 5: telecodex.gateway.v1.ListSessionsResponse.sessions:type_name -> telecodex.gateway.v1.Session
-	18, // 6: telecodex.gateway.v1.Session.updated_at:type_name -> google.protobuf.Timestamp
-	18, // 7: telecodex.gateway.v1.GetUpdateTraceResponse.received_at:type_name -> google.protobuf.Timestamp
-	14, // 8: telecodex.gateway.v1.GetUpdateTraceResponse.turns:type_name -> telecodex.gateway.v1.TurnTrace
-	15, // 9: telecodex.gateway.v1.GetUpdateTraceResponse.outbox:type_name -> telecodex.gateway.v1.OutboxTrace
-	0,  // 10: telecodex.gateway.v1.ResolveTurnRequest.resolution:type_name -> telecodex.gateway.v1.Resolution
-	0,  // 11: telecodex.gateway.v1.ResolveTurnResponse.resolution:type_name -> telecodex.gateway.v1.Resolution
-	1,  // 12: telecodex.gateway.v1.GatewayService.GetStatus:input_type -> telecodex.gateway.v1.GetStatusRequest
-	4,  // 13: telecodex.gateway.v1.GatewayService.RunCycle:input_type -> telecodex.gateway.v1.RunCycleRequest
-	7,  // 14: telecodex.gateway.v1.GatewayService.WatchCycles:input_type -> telecodex.gateway.v1.WatchCyclesRequest
-	9,  // 15: telecodex.gateway.v1.GatewayService.ListSessions:input_type -> telecodex.gateway.v1.ListSessionsRequest
-	12, // 16: telecodex.gateway.v1.GatewayService.GetUpdateTrace:input_type -> telecodex.gateway.v1.GetUpdateTraceRequest
-	16, // 17: telecodex.gateway.v1.GatewayService.ResolveTurn:input_type -> telecodex.gateway.v1.ResolveTurnRequest
-	2,  // 18: telecodex.gateway.v1.GatewayService.GetStatus:output_type -> telecodex.gateway.v1.GetStatusResponse
-	5,  // 19: telecodex.gateway.v1.GatewayService.RunCycle:output_type -> telecodex.gateway.v1.RunCycleResponse
-	8,  // 20: telecodex.gateway.v1.GatewayService.WatchCycles:output_type -> telecodex.gateway.v1.WatchCyclesResponse
-	10, // 21: telecodex.gateway.v1.GatewayService.ListSessions:output_type -> telecodex.gateway.v1.ListSessionsResponse
-	13, // 22: telecodex.gateway.v1.GatewayService.GetUpdateTrace:output_type -> telecodex.gateway.v1.GetUpdateTraceResponse
-	17, // 23: telecodex.gateway.v1.GatewayService.ResolveTurn:output_type -> telecodex.gateway.v1.ResolveTurnResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	20, // 2: telecodex.gateway.v1.WorkerStatus.unreachable_since:type_name -> google.protobuf.Timestamp
+	6,  // 3: telecodex.gateway.v1.RunCycleResponse.progress:type_name -> telecodex.gateway.v1.CycleProgress
+	21, // 4: telecodex.gateway.v1.RunCycleResponse.report:type_name -> telecodex.telemetry.v1.CycleReport
+	21, // 5: telecodex.gateway.v1.WatchCyclesResponse.report:type_name -> telecodex.telemetry.v1.CycleReport
+	11, // 6: telecodex.gateway.v1.ListSessionsResponse.sessions:type_name -> telecodex.gateway.v1.Session
+	20, // 7: telecodex.gateway.v1.Session.updated_at:type_name -> google.protobuf.Timestamp
+	20, // 8: telecodex.gateway.v1.Session.moved_at:type_name -> google.protobuf.Timestamp
+	20, // 9: telecodex.gateway.v1.GetUpdateTraceResponse.received_at:type_name -> google.protobuf.Timestamp
+	14, // 10: telecodex.gateway.v1.GetUpdateTraceResponse.turns:type_name -> telecodex.gateway.v1.TurnTrace
+	15, // 11: telecodex.gateway.v1.GetUpdateTraceResponse.outbox:type_name -> telecodex.gateway.v1.OutboxTrace
+	0,  // 12: telecodex.gateway.v1.ResolveTurnRequest.resolution:type_name -> telecodex.gateway.v1.Resolution
+	0,  // 13: telecodex.gateway.v1.ResolveTurnResponse.resolution:type_name -> telecodex.gateway.v1.Resolution
+	1,  // 14: telecodex.gateway.v1.GatewayService.GetStatus:input_type -> telecodex.gateway.v1.GetStatusRequest
+	4,  // 15: telecodex.gateway.v1.GatewayService.RunCycle:input_type -> telecodex.gateway.v1.RunCycleRequest
+	7,  // 16: telecodex.gateway.v1.GatewayService.WatchCycles:input_type -> telecodex.gateway.v1.WatchCyclesRequest
+	9,  // 17: telecodex.gateway.v1.GatewayService.ListSessions:input_type -> telecodex.gateway.v1.ListSessionsRequest
+	12, // 18: telecodex.gateway.v1.GatewayService.GetUpdateTrace:input_type -> telecodex.gateway.v1.GetUpdateTraceRequest
+	16, // 19: telecodex.gateway.v1.GatewayService.ResolveTurn:input_type -> telecodex.gateway.v1.ResolveTurnRequest
+	18, // 20: telecodex.gateway.v1.GatewayService.MoveSession:input_type -> telecodex.gateway.v1.MoveSessionRequest
+	2,  // 21: telecodex.gateway.v1.GatewayService.GetStatus:output_type -> telecodex.gateway.v1.GetStatusResponse
+	5,  // 22: telecodex.gateway.v1.GatewayService.RunCycle:output_type -> telecodex.gateway.v1.RunCycleResponse
+	8,  // 23: telecodex.gateway.v1.GatewayService.WatchCycles:output_type -> telecodex.gateway.v1.WatchCyclesResponse
+	10, // 24: telecodex.gateway.v1.GatewayService.ListSessions:output_type -> telecodex.gateway.v1.ListSessionsResponse
+	13, // 25: telecodex.gateway.v1.GatewayService.GetUpdateTrace:output_type -> telecodex.gateway.v1.GetUpdateTraceResponse
+	17, // 26: telecodex.gateway.v1.GatewayService.ResolveTurn:output_type -> telecodex.gateway.v1.ResolveTurnResponse
+	19, // 27: telecodex.gateway.v1.GatewayService.MoveSession:output_type -> telecodex.gateway.v1.MoveSessionResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_telecodex_gateway_v1_gateway_service_proto_init() }
@@ -1509,7 +1731,7 @@ func file_telecodex_gateway_v1_gateway_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telecodex_gateway_v1_gateway_service_proto_rawDesc), len(file_telecodex_gateway_v1_gateway_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

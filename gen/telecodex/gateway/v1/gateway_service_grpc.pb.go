@@ -28,6 +28,7 @@ const (
 	GatewayService_ListSessions_FullMethodName   = "/telecodex.gateway.v1.GatewayService/ListSessions"
 	GatewayService_GetUpdateTrace_FullMethodName = "/telecodex.gateway.v1.GatewayService/GetUpdateTrace"
 	GatewayService_ResolveTurn_FullMethodName    = "/telecodex.gateway.v1.GatewayService/ResolveTurn"
+	GatewayService_MoveSession_FullMethodName    = "/telecodex.gateway.v1.GatewayService/MoveSession"
 )
 
 // GatewayServiceClient is the client API for GatewayService service.
@@ -50,6 +51,11 @@ type GatewayServiceClient interface {
 	GetUpdateTrace(ctx context.Context, in *GetUpdateTraceRequest, opts ...grpc.CallOption) (*GetUpdateTraceResponse, error)
 	// ResolveTurn decides about an INTERRUPTED turn. The first answer wins.
 	ResolveTurn(ctx context.Context, in *ResolveTurnRequest, opts ...grpc.CallOption) (*ResolveTurnResponse, error)
+	// MoveSession lets another worker have a session, which holds its Codex thread
+	// and workspace by now: what `orchestrator import` prints is the request. It is
+	// refused while a turn of the session is at its worker; what waits in the
+	// session runs at the new one. Asking again changes nothing.
+	MoveSession(ctx context.Context, in *MoveSessionRequest, opts ...grpc.CallOption) (*MoveSessionResponse, error)
 }
 
 type gatewayServiceClient struct {
@@ -138,6 +144,16 @@ func (c *gatewayServiceClient) ResolveTurn(ctx context.Context, in *ResolveTurnR
 	return out, nil
 }
 
+func (c *gatewayServiceClient) MoveSession(ctx context.Context, in *MoveSessionRequest, opts ...grpc.CallOption) (*MoveSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MoveSessionResponse)
+	err := c.cc.Invoke(ctx, GatewayService_MoveSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GatewayServiceServer is the server API for GatewayService service.
 // All implementations must embed UnimplementedGatewayServiceServer
 // for forward compatibility.
@@ -158,6 +174,11 @@ type GatewayServiceServer interface {
 	GetUpdateTrace(context.Context, *GetUpdateTraceRequest) (*GetUpdateTraceResponse, error)
 	// ResolveTurn decides about an INTERRUPTED turn. The first answer wins.
 	ResolveTurn(context.Context, *ResolveTurnRequest) (*ResolveTurnResponse, error)
+	// MoveSession lets another worker have a session, which holds its Codex thread
+	// and workspace by now: what `orchestrator import` prints is the request. It is
+	// refused while a turn of the session is at its worker; what waits in the
+	// session runs at the new one. Asking again changes nothing.
+	MoveSession(context.Context, *MoveSessionRequest) (*MoveSessionResponse, error)
 	mustEmbedUnimplementedGatewayServiceServer()
 }
 
@@ -185,6 +206,9 @@ func (UnimplementedGatewayServiceServer) GetUpdateTrace(context.Context, *GetUpd
 }
 func (UnimplementedGatewayServiceServer) ResolveTurn(context.Context, *ResolveTurnRequest) (*ResolveTurnResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolveTurn not implemented")
+}
+func (UnimplementedGatewayServiceServer) MoveSession(context.Context, *MoveSessionRequest) (*MoveSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveSession not implemented")
 }
 func (UnimplementedGatewayServiceServer) mustEmbedUnimplementedGatewayServiceServer() {}
 func (UnimplementedGatewayServiceServer) testEmbeddedByValue()                        {}
@@ -301,6 +325,24 @@ func _GatewayService_ResolveTurn_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GatewayService_MoveSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GatewayServiceServer).MoveSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GatewayService_MoveSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GatewayServiceServer).MoveSession(ctx, req.(*MoveSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // GatewayService_ServiceDesc is the grpc.ServiceDesc for GatewayService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -323,6 +365,10 @@ var GatewayService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResolveTurn",
 			Handler:    _GatewayService_ResolveTurn_Handler,
+		},
+		{
+			MethodName: "MoveSession",
+			Handler:    _GatewayService_MoveSession_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

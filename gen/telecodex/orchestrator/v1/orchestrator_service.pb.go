@@ -1058,7 +1058,11 @@ type WatchWorkerResponse struct {
 	// Whether the worker takes no new turns.
 	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Random for each process of the worker: a new one means it was restarted.
-	ProcessId     string `protobuf:"bytes,6,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	ProcessId string `protobuf:"bytes,6,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	// How often the worker was started with its disk, this time included; 0 from a
+	// worker that does not count. It grows by one with every restart, also with one
+	// that nobody saw.
+	StartCount    int32 `protobuf:"varint,7,opt,name=start_count,json=startCount,proto3" json:"start_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1133,6 +1137,142 @@ func (x *WatchWorkerResponse) GetProcessId() string {
 		return x.ProcessId
 	}
 	return ""
+}
+
+func (x *WatchWorkerResponse) GetStartCount() int32 {
+	if x != nil {
+		return x.StartCount
+	}
+	return 0
+}
+
+// DrainWorkerRequest asks a worker to take no new turns, or to take them again.
+type DrainWorkerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long turns that run may take to end; 0 to 7 days. Absent: the worker's
+	// own. The newest request counts.
+	Patience *durationpb.Duration `protobuf:"bytes,1,opt,name=patience,proto3" json:"patience,omitempty"`
+	// Take turns again. Refused while the worker's process is about to end.
+	Undo          bool `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorkerRequest) Reset() {
+	*x = DrainWorkerRequest{}
+	mi := &file_telecodex_orchestrator_v1_orchestrator_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorkerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorkerRequest) ProtoMessage() {}
+
+func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_telecodex_orchestrator_v1_orchestrator_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
+func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
+	return file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DrainWorkerRequest) GetPatience() *durationpb.Duration {
+	if x != nil {
+		return x.Patience
+	}
+	return nil
+}
+
+func (x *DrainWorkerRequest) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
+// DrainWorkerResponse says what the request found.
+type DrainWorkerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The worker.
+	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// The worker's process: another one drains only if it is asked, too.
+	ProcessId string `protobuf:"bytes,2,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	// Turns that run.
+	SlotsUsed int32 `protobuf:"varint,3,opt,name=slots_used,json=slotsUsed,proto3" json:"slots_used,omitempty"`
+	// How long they may take to end, from now.
+	Patience      *durationpb.Duration `protobuf:"bytes,4,opt,name=patience,proto3" json:"patience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorkerResponse) Reset() {
+	*x = DrainWorkerResponse{}
+	mi := &file_telecodex_orchestrator_v1_orchestrator_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorkerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorkerResponse) ProtoMessage() {}
+
+func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_telecodex_orchestrator_v1_orchestrator_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
+func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
+	return file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DrainWorkerResponse) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *DrainWorkerResponse) GetProcessId() string {
+	if x != nil {
+		return x.ProcessId
+	}
+	return ""
+}
+
+func (x *DrainWorkerResponse) GetSlotsUsed() int32 {
+	if x != nil {
+		return x.SlotsUsed
+	}
+	return 0
+}
+
+func (x *DrainWorkerResponse) GetPatience() *durationpb.Duration {
+	if x != nil {
+		return x.Patience
+	}
+	return nil
 }
 
 var File_telecodex_orchestrator_v1_orchestrator_service_proto protoreflect.FileDescriptor
@@ -1210,7 +1350,7 @@ const file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDesc = "" +
 	"\n" +
 	"journal_id\x18\b \x01(\tR\tjournalId\x12 \n" +
 	"\vcontainment\x18\t \x01(\tR\vcontainment\"\x14\n" +
-	"\x12WatchWorkerRequest\"\xcc\x01\n" +
+	"\x12WatchWorkerRequest\"\xed\x01\n" +
 	"\x13WatchWorkerResponse\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1d\n" +
 	"\n" +
@@ -1221,7 +1361,19 @@ const file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDesc = "" +
 	"slots_used\x18\x04 \x01(\x05R\tslotsUsed\x12\x1a\n" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x06 \x01(\tR\tprocessId2\xfc\x06\n" +
+	"process_id\x18\x06 \x01(\tR\tprocessId\x12\x1f\n" +
+	"\vstart_count\x18\a \x01(\x05R\n" +
+	"startCount\"_\n" +
+	"\x12DrainWorkerRequest\x125\n" +
+	"\bpatience\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bpatience\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xa7\x01\n" +
+	"\x13DrainWorkerResponse\x12\x1b\n" +
+	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1d\n" +
+	"\n" +
+	"process_id\x18\x02 \x01(\tR\tprocessId\x12\x1d\n" +
+	"\n" +
+	"slots_used\x18\x03 \x01(\x05R\tslotsUsed\x125\n" +
+	"\bpatience\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bpatience2\xea\a\n" +
 	"\x13OrchestratorService\x12b\n" +
 	"\aRunTurn\x12).telecodex.orchestrator.v1.RunTurnRequest\x1a*.telecodex.orchestrator.v1.RunTurnResponse0\x01\x12h\n" +
 	"\tWatchTurn\x12+.telecodex.orchestrator.v1.WatchTurnRequest\x1a,.telecodex.orchestrator.v1.WatchTurnResponse0\x01\x12`\n" +
@@ -1231,7 +1383,8 @@ const file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDesc = "" +
 	"CancelTurn\x12,.telecodex.orchestrator.v1.CancelTurnRequest\x1a-.telecodex.orchestrator.v1.CancelTurnResponse\x12x\n" +
 	"\x0fAcknowledgeTurn\x121.telecodex.orchestrator.v1.AcknowledgeTurnRequest\x1a2.telecodex.orchestrator.v1.AcknowledgeTurnResponse\x12x\n" +
 	"\x0fGetCapabilities\x121.telecodex.orchestrator.v1.GetCapabilitiesRequest\x1a2.telecodex.orchestrator.v1.GetCapabilitiesResponse\x12n\n" +
-	"\vWatchWorker\x12-.telecodex.orchestrator.v1.WatchWorkerRequest\x1a..telecodex.orchestrator.v1.WatchWorkerResponse0\x01B<Z:telecodex.dev/gen/telecodex/orchestrator/v1;orchestratorv1b\x06proto3"
+	"\vWatchWorker\x12-.telecodex.orchestrator.v1.WatchWorkerRequest\x1a..telecodex.orchestrator.v1.WatchWorkerResponse0\x01\x12l\n" +
+	"\vDrainWorker\x12-.telecodex.orchestrator.v1.DrainWorkerRequest\x1a..telecodex.orchestrator.v1.DrainWorkerResponseB<Z:telecodex.dev/gen/telecodex/orchestrator/v1;orchestratorv1b\x06proto3"
 
 var (
 	file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDescOnce sync.Once
@@ -1245,7 +1398,7 @@ func file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDescGZIP() []b
 	return file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDescData
 }
 
-var file_telecodex_orchestrator_v1_orchestrator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_telecodex_orchestrator_v1_orchestrator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_telecodex_orchestrator_v1_orchestrator_service_proto_goTypes = []any{
 	(*RunTurnRequest)(nil),          // 0: telecodex.orchestrator.v1.RunTurnRequest
 	(*Accepted)(nil),                // 1: telecodex.orchestrator.v1.Accepted
@@ -1264,46 +1417,52 @@ var file_telecodex_orchestrator_v1_orchestrator_service_proto_goTypes = []any{
 	(*GetCapabilitiesResponse)(nil), // 14: telecodex.orchestrator.v1.GetCapabilitiesResponse
 	(*WatchWorkerRequest)(nil),      // 15: telecodex.orchestrator.v1.WatchWorkerRequest
 	(*WatchWorkerResponse)(nil),     // 16: telecodex.orchestrator.v1.WatchWorkerResponse
-	nil,                             // 17: telecodex.orchestrator.v1.RunTurnRequest.EnvEntry
-	nil,                             // 18: telecodex.orchestrator.v1.RunTurnRequest.ExtensionsEntry
-	(*durationpb.Duration)(nil),     // 19: google.protobuf.Duration
-	(*TurnEvent)(nil),               // 20: telecodex.orchestrator.v1.TurnEvent
-	(*Turn)(nil),                    // 21: telecodex.orchestrator.v1.Turn
-	(*structpb.Value)(nil),          // 22: google.protobuf.Value
+	(*DrainWorkerRequest)(nil),      // 17: telecodex.orchestrator.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil),     // 18: telecodex.orchestrator.v1.DrainWorkerResponse
+	nil,                             // 19: telecodex.orchestrator.v1.RunTurnRequest.EnvEntry
+	nil,                             // 20: telecodex.orchestrator.v1.RunTurnRequest.ExtensionsEntry
+	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
+	(*TurnEvent)(nil),               // 22: telecodex.orchestrator.v1.TurnEvent
+	(*Turn)(nil),                    // 23: telecodex.orchestrator.v1.Turn
+	(*structpb.Value)(nil),          // 24: google.protobuf.Value
 }
 var file_telecodex_orchestrator_v1_orchestrator_service_proto_depIdxs = []int32{
-	19, // 0: telecodex.orchestrator.v1.RunTurnRequest.timeout:type_name -> google.protobuf.Duration
-	17, // 1: telecodex.orchestrator.v1.RunTurnRequest.env:type_name -> telecodex.orchestrator.v1.RunTurnRequest.EnvEntry
-	18, // 2: telecodex.orchestrator.v1.RunTurnRequest.extensions:type_name -> telecodex.orchestrator.v1.RunTurnRequest.ExtensionsEntry
+	21, // 0: telecodex.orchestrator.v1.RunTurnRequest.timeout:type_name -> google.protobuf.Duration
+	19, // 1: telecodex.orchestrator.v1.RunTurnRequest.env:type_name -> telecodex.orchestrator.v1.RunTurnRequest.EnvEntry
+	20, // 2: telecodex.orchestrator.v1.RunTurnRequest.extensions:type_name -> telecodex.orchestrator.v1.RunTurnRequest.ExtensionsEntry
 	1,  // 3: telecodex.orchestrator.v1.RunTurnResponse.accepted:type_name -> telecodex.orchestrator.v1.Accepted
-	20, // 4: telecodex.orchestrator.v1.RunTurnResponse.event:type_name -> telecodex.orchestrator.v1.TurnEvent
+	22, // 4: telecodex.orchestrator.v1.RunTurnResponse.event:type_name -> telecodex.orchestrator.v1.TurnEvent
 	1,  // 5: telecodex.orchestrator.v1.WatchTurnResponse.accepted:type_name -> telecodex.orchestrator.v1.Accepted
-	20, // 6: telecodex.orchestrator.v1.WatchTurnResponse.event:type_name -> telecodex.orchestrator.v1.TurnEvent
-	21, // 7: telecodex.orchestrator.v1.GetTurnResponse.turn:type_name -> telecodex.orchestrator.v1.Turn
-	21, // 8: telecodex.orchestrator.v1.ListTurnsResponse.turns:type_name -> telecodex.orchestrator.v1.Turn
-	21, // 9: telecodex.orchestrator.v1.CancelTurnResponse.turn:type_name -> telecodex.orchestrator.v1.Turn
-	22, // 10: telecodex.orchestrator.v1.RunTurnRequest.ExtensionsEntry.value:type_name -> google.protobuf.Value
-	0,  // 11: telecodex.orchestrator.v1.OrchestratorService.RunTurn:input_type -> telecodex.orchestrator.v1.RunTurnRequest
-	3,  // 12: telecodex.orchestrator.v1.OrchestratorService.WatchTurn:input_type -> telecodex.orchestrator.v1.WatchTurnRequest
-	5,  // 13: telecodex.orchestrator.v1.OrchestratorService.GetTurn:input_type -> telecodex.orchestrator.v1.GetTurnRequest
-	7,  // 14: telecodex.orchestrator.v1.OrchestratorService.ListTurns:input_type -> telecodex.orchestrator.v1.ListTurnsRequest
-	9,  // 15: telecodex.orchestrator.v1.OrchestratorService.CancelTurn:input_type -> telecodex.orchestrator.v1.CancelTurnRequest
-	11, // 16: telecodex.orchestrator.v1.OrchestratorService.AcknowledgeTurn:input_type -> telecodex.orchestrator.v1.AcknowledgeTurnRequest
-	13, // 17: telecodex.orchestrator.v1.OrchestratorService.GetCapabilities:input_type -> telecodex.orchestrator.v1.GetCapabilitiesRequest
-	15, // 18: telecodex.orchestrator.v1.OrchestratorService.WatchWorker:input_type -> telecodex.orchestrator.v1.WatchWorkerRequest
-	2,  // 19: telecodex.orchestrator.v1.OrchestratorService.RunTurn:output_type -> telecodex.orchestrator.v1.RunTurnResponse
-	4,  // 20: telecodex.orchestrator.v1.OrchestratorService.WatchTurn:output_type -> telecodex.orchestrator.v1.WatchTurnResponse
-	6,  // 21: telecodex.orchestrator.v1.OrchestratorService.GetTurn:output_type -> telecodex.orchestrator.v1.GetTurnResponse
-	8,  // 22: telecodex.orchestrator.v1.OrchestratorService.ListTurns:output_type -> telecodex.orchestrator.v1.ListTurnsResponse
-	10, // 23: telecodex.orchestrator.v1.OrchestratorService.CancelTurn:output_type -> telecodex.orchestrator.v1.CancelTurnResponse
-	12, // 24: telecodex.orchestrator.v1.OrchestratorService.AcknowledgeTurn:output_type -> telecodex.orchestrator.v1.AcknowledgeTurnResponse
-	14, // 25: telecodex.orchestrator.v1.OrchestratorService.GetCapabilities:output_type -> telecodex.orchestrator.v1.GetCapabilitiesResponse
-	16, // 26: telecodex.orchestrator.v1.OrchestratorService.WatchWorker:output_type -> telecodex.orchestrator.v1.WatchWorkerResponse
-	19, // [19:27] is the sub-list for method output_type
-	11, // [11:19] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	22, // 6: telecodex.orchestrator.v1.WatchTurnResponse.event:type_name -> telecodex.orchestrator.v1.TurnEvent
+	23, // 7: telecodex.orchestrator.v1.GetTurnResponse.turn:type_name -> telecodex.orchestrator.v1.Turn
+	23, // 8: telecodex.orchestrator.v1.ListTurnsResponse.turns:type_name -> telecodex.orchestrator.v1.Turn
+	23, // 9: telecodex.orchestrator.v1.CancelTurnResponse.turn:type_name -> telecodex.orchestrator.v1.Turn
+	21, // 10: telecodex.orchestrator.v1.DrainWorkerRequest.patience:type_name -> google.protobuf.Duration
+	21, // 11: telecodex.orchestrator.v1.DrainWorkerResponse.patience:type_name -> google.protobuf.Duration
+	24, // 12: telecodex.orchestrator.v1.RunTurnRequest.ExtensionsEntry.value:type_name -> google.protobuf.Value
+	0,  // 13: telecodex.orchestrator.v1.OrchestratorService.RunTurn:input_type -> telecodex.orchestrator.v1.RunTurnRequest
+	3,  // 14: telecodex.orchestrator.v1.OrchestratorService.WatchTurn:input_type -> telecodex.orchestrator.v1.WatchTurnRequest
+	5,  // 15: telecodex.orchestrator.v1.OrchestratorService.GetTurn:input_type -> telecodex.orchestrator.v1.GetTurnRequest
+	7,  // 16: telecodex.orchestrator.v1.OrchestratorService.ListTurns:input_type -> telecodex.orchestrator.v1.ListTurnsRequest
+	9,  // 17: telecodex.orchestrator.v1.OrchestratorService.CancelTurn:input_type -> telecodex.orchestrator.v1.CancelTurnRequest
+	11, // 18: telecodex.orchestrator.v1.OrchestratorService.AcknowledgeTurn:input_type -> telecodex.orchestrator.v1.AcknowledgeTurnRequest
+	13, // 19: telecodex.orchestrator.v1.OrchestratorService.GetCapabilities:input_type -> telecodex.orchestrator.v1.GetCapabilitiesRequest
+	15, // 20: telecodex.orchestrator.v1.OrchestratorService.WatchWorker:input_type -> telecodex.orchestrator.v1.WatchWorkerRequest
+	17, // 21: telecodex.orchestrator.v1.OrchestratorService.DrainWorker:input_type -> telecodex.orchestrator.v1.DrainWorkerRequest
+	2,  // 22: telecodex.orchestrator.v1.OrchestratorService.RunTurn:output_type -> telecodex.orchestrator.v1.RunTurnResponse
+	4,  // 23: telecodex.orchestrator.v1.OrchestratorService.WatchTurn:output_type -> telecodex.orchestrator.v1.WatchTurnResponse
+	6,  // 24: telecodex.orchestrator.v1.OrchestratorService.GetTurn:output_type -> telecodex.orchestrator.v1.GetTurnResponse
+	8,  // 25: telecodex.orchestrator.v1.OrchestratorService.ListTurns:output_type -> telecodex.orchestrator.v1.ListTurnsResponse
+	10, // 26: telecodex.orchestrator.v1.OrchestratorService.CancelTurn:output_type -> telecodex.orchestrator.v1.CancelTurnResponse
+	12, // 27: telecodex.orchestrator.v1.OrchestratorService.AcknowledgeTurn:output_type -> telecodex.orchestrator.v1.AcknowledgeTurnResponse
+	14, // 28: telecodex.orchestrator.v1.OrchestratorService.GetCapabilities:output_type -> telecodex.orchestrator.v1.GetCapabilitiesResponse
+	16, // 29: telecodex.orchestrator.v1.OrchestratorService.WatchWorker:output_type -> telecodex.orchestrator.v1.WatchWorkerResponse
+	18, // 30: telecodex.orchestrator.v1.OrchestratorService.DrainWorker:output_type -> telecodex.orchestrator.v1.DrainWorkerResponse
+	22, // [22:31] is the sub-list for method output_type
+	13, // [13:22] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_telecodex_orchestrator_v1_orchestrator_service_proto_init() }
@@ -1326,7 +1485,7 @@ func file_telecodex_orchestrator_v1_orchestrator_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDesc), len(file_telecodex_orchestrator_v1_orchestrator_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

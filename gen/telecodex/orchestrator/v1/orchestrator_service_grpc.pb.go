@@ -31,6 +31,7 @@ const (
 	OrchestratorService_AcknowledgeTurn_FullMethodName = "/telecodex.orchestrator.v1.OrchestratorService/AcknowledgeTurn"
 	OrchestratorService_GetCapabilities_FullMethodName = "/telecodex.orchestrator.v1.OrchestratorService/GetCapabilities"
 	OrchestratorService_WatchWorker_FullMethodName     = "/telecodex.orchestrator.v1.OrchestratorService/WatchWorker"
+	OrchestratorService_DrainWorker_FullMethodName     = "/telecodex.orchestrator.v1.OrchestratorService/DrainWorker"
 )
 
 // OrchestratorServiceClient is the client API for OrchestratorService service.
@@ -64,6 +65,11 @@ type OrchestratorServiceClient interface {
 	// WatchWorker streams the worker's state: at once, then on every change, and
 	// every ten seconds as a heartbeat.
 	WatchWorker(ctx context.Context, in *WatchWorkerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchWorkerResponse], error)
+	// DrainWorker asks the worker to take no new turns: what runs gets some time to
+	// end, then is stopped as INTERRUPTED. The worker stays, and answers everything
+	// else; WatchWorker shows how far it is. It is idempotent, can be undone, and
+	// is over with the worker's process.
+	DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error)
 }
 
 type orchestratorServiceClient struct {
@@ -181,6 +187,16 @@ func (c *orchestratorServiceClient) WatchWorker(ctx context.Context, in *WatchWo
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type OrchestratorService_WatchWorkerClient = grpc.ServerStreamingClient[WatchWorkerResponse]
 
+func (c *orchestratorServiceClient) DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainWorkerResponse)
+	err := c.cc.Invoke(ctx, OrchestratorService_DrainWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OrchestratorServiceServer is the server API for OrchestratorService service.
 // All implementations must embed UnimplementedOrchestratorServiceServer
 // for forward compatibility.
@@ -212,6 +228,11 @@ type OrchestratorServiceServer interface {
 	// WatchWorker streams the worker's state: at once, then on every change, and
 	// every ten seconds as a heartbeat.
 	WatchWorker(*WatchWorkerRequest, grpc.ServerStreamingServer[WatchWorkerResponse]) error
+	// DrainWorker asks the worker to take no new turns: what runs gets some time to
+	// end, then is stopped as INTERRUPTED. The worker stays, and answers everything
+	// else; WatchWorker shows how far it is. It is idempotent, can be undone, and
+	// is over with the worker's process.
+	DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error)
 	mustEmbedUnimplementedOrchestratorServiceServer()
 }
 
@@ -245,6 +266,9 @@ func (UnimplementedOrchestratorServiceServer) GetCapabilities(context.Context, *
 }
 func (UnimplementedOrchestratorServiceServer) WatchWorker(*WatchWorkerRequest, grpc.ServerStreamingServer[WatchWorkerResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchWorker not implemented")
+}
+func (UnimplementedOrchestratorServiceServer) DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainWorker not implemented")
 }
 func (UnimplementedOrchestratorServiceServer) mustEmbedUnimplementedOrchestratorServiceServer() {}
 func (UnimplementedOrchestratorServiceServer) testEmbeddedByValue()                             {}
@@ -390,6 +414,24 @@ func _OrchestratorService_WatchWorker_Handler(srv interface{}, stream grpc.Serve
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type OrchestratorService_WatchWorkerServer = grpc.ServerStreamingServer[WatchWorkerResponse]
 
+func _OrchestratorService_DrainWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrchestratorServiceServer).DrainWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrchestratorService_DrainWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrchestratorServiceServer).DrainWorker(ctx, req.(*DrainWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OrchestratorService_ServiceDesc is the grpc.ServiceDesc for OrchestratorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -416,6 +458,10 @@ var OrchestratorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCapabilities",
 			Handler:    _OrchestratorService_GetCapabilities_Handler,
+		},
+		{
+			MethodName: "DrainWorker",
+			Handler:    _OrchestratorService_DrainWorker_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -37,6 +37,8 @@ type Options struct {
 	Engine      codex.Engine
 	WorkerID    string
 	ProcessID   string
+	Starts      int           // of the worker's processes, this one included
+	Drain       time.Duration // patience with running turns where a caller names none
 	Containment string
 	Workspaces  Workspaces
 	Sandboxes   []string // sandbox modes a request may ask for

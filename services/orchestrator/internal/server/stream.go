@@ -130,8 +130,9 @@ func (s *Server) watchWorker(ctx context.Context, send func(*orchestratorv1.Watc
 			SlotsUsed:  int32(status.Used),
 			Draining:   status.Draining,
 			ProcessId:  s.o.ProcessID,
+			StartCount: int32(s.o.Starts),
 		})
-		if err != nil || status.Draining && status.Used == 0 {
+		if err != nil || status.Closing && status.Used == 0 {
 			return err
 		}
 		pause.Reset(changesEvery)

@@ -6,9 +6,11 @@ package statedir
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -84,6 +86,25 @@ func workerID(path string) (string, error) {
 	}
 	id := uuid.NewString()
 	return id, replaceFile(path, []byte(id+"\n"))
+}
+
+// CountStart notes that the worker is started, and returns how often it was. A
+// count that cannot be read begins anew.
+func (d *Dir) CountStart() (int, error) {
+	path := filepath.Join(d.Private(), "starts")
+	content, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("state directory: %w", err)
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(content)), 10, 31)
+	if err != nil {
+		n = 0
+	}
+	n = min(n+1, math.MaxInt32)
+	if err := replaceFile(path, fmt.Appendf(nil, "%d\n", n)); err != nil {
+		return 0, fmt.Errorf("state directory: %w", err)
+	}
+	return int(n), nil
 }
 
 // replaceFile writes a file such that a power cut leaves the old content or the

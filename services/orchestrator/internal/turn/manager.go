@@ -57,8 +57,10 @@ type Manager struct {
 	mu       sync.Mutex
 	turns    map[string]*Turn // by turn id
 	sessions map[string]*Turn // by session id
-	draining bool
-	changed  chan struct{} // closed and replaced with every change of Status
+	draining bool             // no new turns are taken
+	closing  bool             // and never will be: the process is about to end
+	cut      *time.Timer      // stops what runs, while draining; nil: nothing does
+	changed  chan struct{}    // closed and replaced with every change of Status
 }
 
 // NewManager returns a manager. Drain ends it.
@@ -275,7 +277,8 @@ func (m *Manager) Cancel(ctx context.Context, turnID string) (journal.Record, er
 // Status is how busy the worker is.
 type Status struct {
 	Total, Used int
-	Draining    bool
+	Draining    bool // no new turns are taken
+	Closing     bool // for good
 	// Changed is closed when any of it changes.
 	Changed <-chan struct{}
 }
@@ -284,7 +287,11 @@ type Status struct {
 func (m *Manager) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Status{Total: m.slots, Used: len(m.turns), Draining: m.draining, Changed: m.changed}
+	return m.status()
+}
+
+func (m *Manager) status() Status {
+	return Status{Total: m.slots, Used: len(m.turns), Draining: m.draining, Closing: m.closing, Changed: m.changed}
 }
 
 // pause waits, and reports whether to go on.
