@@ -120,7 +120,7 @@ func (s *retriedStream) Recv() (*orchestratorv1.RunTurnResponse, error) {
 
 // buildBroken builds a gateway that breaks the promise that breakVariable names,
 // into a copy of the programs.
-func buildBroken(ctx context.Context, dir string) (harness.Programs, error) {
+func buildBroken(ctx context.Context, whole harness.Programs, dir string) (harness.Programs, error) {
 	root, err := filepath.Abs(filepath.Join("..", "..", "gateway", "internal"))
 	if err != nil {
 		return harness.Programs{}, err
@@ -152,5 +152,5 @@ func buildBroken(ctx context.Context, dir string) (harness.Programs, error) {
 	if err := os.WriteFile(path, list, 0o600); err != nil {
 		return harness.Programs{}, err
 	}
-	return harness.BuildWith(ctx, dir, []string{"-tags=crash", "-overlay=" + path}, "gateway", "orchestrator", "fakecodex")
+	return whole.Rebuilt(ctx, filepath.Join(dir, "programs"), []string{"-tags=crash", "-overlay=" + path}, "gateway")
 }

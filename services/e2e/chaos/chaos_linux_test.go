@@ -50,7 +50,13 @@ func runTests(m *testing.M) (status int, err error) {
 	built = sync.OnceValues(func() (harness.Programs, error) {
 		return harness.BuildWith(context.Background(), whole, []string{"-tags=crash"}, "gateway", "orchestrator", "fakecodex")
 	})
-	broken = sync.OnceValues(func() (harness.Programs, error) { return buildBroken(context.Background(), worse) })
+	broken = sync.OnceValues(func() (harness.Programs, error) {
+		whole, err := built()
+		if err != nil {
+			return whole, err
+		}
+		return buildBroken(context.Background(), whole, worse)
+	})
 	if status = m.Run(); status == 0 {
 		err = goleak.Find()
 	}

@@ -150,6 +150,18 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRacePrograms(t *testing.T) {
+	for _, tt := range []struct{ set, want string }{
+		{"", "GORACE=atexit_sleep_ms=0"},
+		{"GORACE=halt_on_error=1 atexit_sleep_ms=5", "GORACE=atexit_sleep_ms=0 halt_on_error=1 atexit_sleep_ms=5"},
+	} {
+		got := leavingAtOnce([]string{"A=b", tt.set})
+		if got[len(got)-1] != tt.want || got[0] != "A=b" {
+			t.Errorf("%q: %q", tt.set, got)
+		}
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

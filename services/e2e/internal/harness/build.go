@@ -5,23 +5,52 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 )
 
 // contain is looked for by orchestrator and telecodex beside themselves.
 const contain = "telecodex-contain"
 
+// packages are the programs by their names.
+var packages = map[string]string{
+	"gateway":      "telecodex.dev/services/gateway/cmd/gateway",
+	"orchestrator": "telecodex.dev/services/orchestrator/cmd/orchestrator",
+	"telecodex":    "telecodex.dev/services/telecodex/cmd/telecodex",
+	"fakecodex":    "telecodex.dev/services/internal/codexsim/cmd/fakecodex",
+	"faketelegram": "telecodex.dev/services/internal/telegramsim/cmd/faketelegram",
+	contain:        "telecodex.dev/services/orchestrator/cmd/telecodex-contain",
+}
+
 // Programs are built programs in one directory.
 type Programs struct{ dir string }
 
-// Build compiles the named programs (gateway, orchestrator, telecodex, fakecodex,
-// faketelegram) into dir, and with a worker what it starts Codex through. In a
+// Path is where a program stands.
+func (p Programs) Path(name string) string { return filepath.Join(p.dir, executable(name)) }
+
+func executable(name string) string {
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	return name
+}
+
+// Build has the named programs (gateway, orchestrator, telecodex, fakecodex,
+// faketelegram) in dir, and with a worker what it starts Codex through. In a
 // test binary with the race detector they have it too, but for the stand-ins,
 // whose start-up time is part of what is measured.
+//
+// What one test binary has built the next one finds: the programs are kept
+// beneath artifacts/ in the repository, where the go command sees whether they
+// are what the sources say, and links them again only if they are not.
 func Build(ctx context.Context, dir string, names ...string) (Programs, error) {
 	var flags []string
 	if raceEnabled {
@@ -33,38 +62,110 @@ func Build(ctx context.Context, dir string, names ...string) (Programs, error) {
 // BuildWith is Build with flags of `go build` of the caller's, -race only where it
 // is among them.
 func BuildWith(ctx context.Context, dir string, flags []string, names ...string) (Programs, error) {
-	packages := map[string]string{
-		"gateway":      "telecodex.dev/services/gateway/cmd/gateway",
-		"orchestrator": "telecodex.dev/services/orchestrator/cmd/orchestrator",
-		"telecodex":    "telecodex.dev/services/telecodex/cmd/telecodex",
-		"fakecodex":    "telecodex.dev/services/internal/codexsim/cmd/fakecodex",
-		"faketelegram": "telecodex.dev/services/internal/telegramsim/cmd/faketelegram",
-		contain:        "telecodex.dev/services/orchestrator/cmd/telecodex-contain",
-	}
 	if slices.Contains(names, "orchestrator") || slices.Contains(names, "telecodex") {
 		names = append(slices.Clone(names), contain)
 	}
-	programs := Programs{dir: dir}
+	kept, err := keptAt(flags)
+	if err != nil {
+		return Programs{}, err
+	}
+	var own, standIns []string
 	for _, name := range names {
-		pkg, known := packages[name]
-		if !known {
+		switch {
+		case packages[name] == "":
 			return Programs{}, fmt.Errorf("build: there is no program %q", name)
-		}
-		args := []string{"build", "-buildvcs=false", "-o", programs.Path(name)}
-		if name != "fakecodex" && name != "faketelegram" {
-			args = append(args, flags...)
-		}
-		if output, err := exec.CommandContext(ctx, "go", append(args, pkg)...).CombinedOutput(); err != nil {
-			return Programs{}, fmt.Errorf("build %s: %w: %s", name, err, output)
+		case name == "fakecodex" || name == "faketelegram":
+			standIns = append(standIns, name)
+		default:
+			own = append(own, name)
 		}
 	}
-	return programs, nil
+	if err := errors.Join(compile(ctx, kept, flags, own), compile(ctx, kept, nil, standIns)); err != nil {
+		return Programs{}, err
+	}
+	return Programs{kept}.copied(dir, names)
 }
 
-// Path is where a program stands.
-func (p Programs) Path(name string) string {
-	if runtime.GOOS == "windows" {
-		name += ".exe"
+// Rebuilt has the programs of p in dir, one of them built anew with flags of `go
+// build`.
+func (p Programs) Rebuilt(ctx context.Context, dir string, flags []string, name string) (Programs, error) {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return Programs{}, err
 	}
-	return filepath.Join(p.dir, name)
+	var others []string
+	for _, e := range entries {
+		if e.Name() != executable(name) {
+			others = append(others, strings.TrimSuffix(e.Name(), ".exe"))
+		}
+	}
+	other, err := p.copied(dir, others)
+	if err != nil {
+		return Programs{}, err
+	}
+	return other, compile(ctx, dir, flags, []string{name})
+}
+
+// keptAt is the directory of programs that were built with flags.
+func keptAt(flags []string) (string, error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(root, "go.work")); err == nil {
+			break
+		}
+		if root == filepath.Dir(root) {
+			return "", errors.New("build: the tests do not run within the repository")
+		}
+		root = filepath.Dir(root)
+	}
+	h := fnv.New32a()
+	_, _ = fmt.Fprintln(h, flags, os.Getenv("CGO_ENABLED")) // never fails
+	return filepath.Join(root, "artifacts", "programs", fmt.Sprintf("%08x", h.Sum32())), nil
+}
+
+// compile puts programs into dir. Whoever runs what was there before keeps it.
+func compile(ctx context.Context, dir string, flags, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	args := append([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}, flags...)
+	for _, name := range names {
+		args = append(args, packages[name])
+	}
+	if output, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build %v: %w: %s", names, err, output)
+	}
+	return nil
+}
+
+// copied has the named programs in another directory.
+func (p Programs) copied(dir string, names []string) (Programs, error) {
+	to := Programs{dir}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return to, err
+	}
+	for _, name := range names {
+		// A link to a file costs nothing; not every place can have one.
+		err := os.Link(p.Path(name), to.Path(name))
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return to, err
+		}
+		program, err := os.ReadFile(p.Path(name))
+		if err != nil {
+			return to, err
+		}
+		if err := os.WriteFile(to.Path(name), program, 0o755); err != nil {
+			return to, err
+		}
+	}
+	return to, nil
 }

@@ -1,6 +1,8 @@
 package harness_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,4 +35,59 @@ func TestUnknownProgramIsRefused(t *testing.T) {
 	if _, err := harness.Build(t.Context(), t.TempDir(), "nothing"); err == nil {
 		t.Error("built")
 	}
+}
+
+// Every test binary has the same programs, and none can spoil those of another.
+func TestProgramsAreLinkedOnce(t *testing.T) {
+	first, err := harness.Build(t.Context(), near(t), "fakecodex", "faketelegram")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := harness.Build(t.Context(), near(t), "fakecodex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !sameFile(t, first.Path("fakecodex"), second.Path("fakecodex")) {
+		t.Error("the program was built twice")
+	}
+	other, err := first.Rebuilt(t.Context(), near(t), []string{"-tags=crash"}, "fakecodex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sameFile(t, first.Path("fakecodex"), other.Path("fakecodex")) || !sameFile(t, first.Path("faketelegram"), other.Path("faketelegram")) {
+		t.Error("another program was built anew than the one")
+	}
+}
+
+func sameFile(t *testing.T, a, b string) bool {
+	t.Helper()
+	first, err := os.Stat(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.Stat(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.SameFile(first, second)
+}
+
+// near is a directory on the file system on which the programs are kept: only
+// there two paths can be one file.
+func near(t *testing.T) string {
+	t.Helper()
+	artifacts := filepath.Join("..", "..", "..", "..", "artifacts")
+	if err := os.MkdirAll(artifacts, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(artifacts, "programs-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
