@@ -208,7 +208,7 @@ func TestCyclesAndTheirCursorFile(t *testing.T) {
 		reason, code, counted, on string
 	}{
 		{true, 0, "completed-with-errors", "cursor-state-save-error", "1 1 0 1", "false"},
-		{true, 0, "completed-with-errors", "ack-update-failed", "1 1 0 1", "true"},
+		{true, 0, "completed-with-errors", "ack-update-failed", "1 0 0 1", "true"},
 		{false, 1, "adapter-fetch-exception", "adapter-fetch-exception", "0 0 0 1", "true"},
 	} {
 		if tt.say {

@@ -163,7 +163,6 @@ type rawConfig struct {
 	tokenFile         string
 	tokenByFlag       bool
 	tokenFileByFlag   bool
-	allowed           string
 	orchestrators     string
 	longPollSet       bool
 	pollIntervalGiven bool
@@ -253,10 +252,7 @@ func (r *rawConfig) checkModes() error {
 	return nil
 }
 
-func (r *rawConfig) checkAllowlist() (err error) {
-	if r.AllowedChatIDs, err = splitList("allowed_chat_ids", r.allowed); err != nil {
-		return err
-	}
+func (r *rawConfig) checkAllowlist() error {
 	switch {
 	case len(r.AllowedChatIDs) > 0:
 		return nil
@@ -270,8 +266,8 @@ func (r *rawConfig) checkAllowlist() (err error) {
 }
 
 func (r *rawConfig) checkWorkers() (err error) {
-	if r.OrchestratorAddrs, err = splitList("orchestrator_addr", r.orchestrators); err != nil {
-		return err
+	if r.OrchestratorAddrs, err = splitList(r.orchestrators); err != nil {
+		return fmt.Errorf("orchestrator_addr %w", err)
 	}
 	return r.checkStore()
 }

@@ -27,10 +27,10 @@ func (s setting) variable() string { return "CHANNEL_" + strings.ToUpper(s.name)
 
 func (s setting) flag() string { return "--" + strings.ReplaceAll(s.name, "_", "-") }
 
-// settings are numbers and booleans first: theirs are the errors that come
-// before all others.
+// settings are numbers, booleans and the allowlist first: theirs are the errors
+// that come before all others.
 var settings = [...]setting{
-	{"codex_timeout_s", "SECONDS", "1800", "overall limit of a turn", duration(func(c *rawConfig) *time.Duration { return &c.TurnTimeout }), nil},
+	{"codex_timeout_s", "SECONDS", "1800", "overall limit of a turn", applyTurnTimeout, nil},
 	{"notify_on_orchestrator_error", command.Bool, "true", "tell the person when a turn failed", boolean(func(c *rawConfig) *bool { return &c.NotifyOnError }), nil},
 	{"codex_session_max", "N", "128", "sessions kept in memory", applySessionMax, nil},
 	{"codex_session_idle_ttl_s", "SECONDS", "900", "how long an idle session is kept there", duration(func(c *rawConfig) *time.Duration { return &c.SessionIdleTTL }), nil},
@@ -38,6 +38,7 @@ var settings = [...]setting{
 	{"keep_settled", "N", "100000", "settled updates kept in the store, for 30 days at most", applyKeepSettled, nil},
 	{"poll_interval_s", "SECONDS", "2, between short polls", "poll at this interval instead of long polls", applyPollInterval, nil},
 	{"long_poll_s", "SECONDS", "25", "how long a poll waits for updates, up to 50; 0: not at all", applyLongPoll, nil},
+	{"allowed_chat_ids", "IDS", "", "comma-separated ids of the chats that may use the bot", applyAllowlist, nil},
 	{"strict_cursor_state_io", command.Bool, "false", "fail the cycle when the cursor file does", boolean(func(c *rawConfig) *bool { return &c.StrictCursorState }), nil},
 	{"live_mode", command.Bool, "false", "insist on an allowlist", boolean(func(c *rawConfig) *bool { return &c.LiveMode }), nil},
 	{"once", "", "false", "run one cycle, then exit", boolean(func(c *rawConfig) *bool { return &c.Once }), nil},
@@ -48,7 +49,6 @@ var settings = [...]setting{
 	{"mode", "MODE", "poll", "how updates are fetched", text(func(c *rawConfig) *string { return &c.Mode }), []string{"poll"}},
 	{"ack_policy", "POLICY", "always", "whether an update counts as settled whatever became of it, or only on success", text(func(c *rawConfig) *string { return &c.AckPolicy }), []string{AckAlways, AckOnSuccess}},
 	{"orchestrator_mode", "MODE", "codex", "what answers: Codex, or by default an echo, which is the rollback mode", text(func(c *rawConfig) *string { return &c.OrchestratorMode }), []string{ModeCodex, ModeDefault}},
-	{"allowed_chat_ids", "IDS", "", "comma-separated ids of the chats that may use the bot", text(func(c *rawConfig) *string { return &c.allowed }), nil},
 	{"cursor_state_path", command.Path, ".channel_runtime/telegram_cursor_state.json", "the cursor file; empty: none", text(func(c *rawConfig) *string { return &c.CursorStatePath }), nil},
 	{"telegram_api_url", "URL", "https://api.telegram.org", "base URL of the Bot API", text(func(c *rawConfig) *string { return &c.APIURL }), nil},
 	{"orchestrator_addr", "TARGETS", "127.0.0.1:7450; in telecodex the worker in its own process", "comma-separated gRPC targets of the workers; empty: the default", text(func(c *rawConfig) *string { return &c.orchestrators }), nil},
@@ -110,18 +110,37 @@ func parseBool(value string) (bool, error) {
 // maxSeconds is the longest limit a worker accepts: 7 days.
 const maxSeconds = 7 * 24 * 3600
 
+// maxDuration stands for whatever is longer, infinity included: a century.
+const maxDuration = 100 * 365 * 24 * time.Hour
+
 func duration(field func(*rawConfig) *time.Duration) func(*rawConfig, string) error {
 	return func(r *rawConfig, value string) error {
 		seconds, err := strconv.ParseFloat(value, 64)
-		if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+		switch {
+		case err != nil && !errors.Is(err, strconv.ErrRange) || math.IsNaN(seconds) || seconds <= 0:
 			return errors.New("must be a positive number")
+		case seconds > maxDuration.Seconds():
+			*field(r) = maxDuration
+		default:
+			*field(r) = max(time.Duration(seconds*float64(time.Second)), 1)
 		}
-		if seconds > maxSeconds {
-			return fmt.Errorf("must be a positive number of at most %d seconds", maxSeconds)
-		}
-		*field(r) = max(time.Duration(seconds*float64(time.Second)), 1)
 		return nil
 	}
+}
+
+func applyTurnTimeout(r *rawConfig, value string) error {
+	if err := duration(func(r *rawConfig) *time.Duration { return &r.TurnTimeout })(r, value); err != nil {
+		return err
+	}
+	if r.TurnTimeout > maxSeconds*time.Second {
+		return fmt.Errorf("must be a positive number of at most %d seconds", maxSeconds)
+	}
+	return nil
+}
+
+func applyAllowlist(r *rawConfig, value string) (err error) {
+	r.AllowedChatIDs, err = splitList(value)
+	return err
 }
 
 func applyInterruptedWait(r *rawConfig, value string) error {
@@ -183,7 +202,7 @@ func applySendRate(r *rawConfig, value string) error {
 }
 
 // splitList reads a comma-separated list; an empty text is an empty list.
-func splitList(name, list string) ([]string, error) {
+func splitList(list string) ([]string, error) {
 	if list == "" {
 		return nil, nil
 	}
@@ -191,7 +210,7 @@ func splitList(name, list string) ([]string, error) {
 	for i, value := range values {
 		values[i] = strings.TrimSpace(value)
 		if values[i] == "" {
-			return nil, fmt.Errorf("%s must not contain empty values", name)
+			return nil, errors.New("must not contain empty values")
 		}
 	}
 	return values, nil

@@ -87,13 +87,18 @@ func smokeOptions(given command.Values, env lifecycle.Lookup) (o smoke.Options, 
 		return o, errors.New("--wait-s must be an integer between 1 and 86400")
 	}
 	o.Wait = time.Duration(seconds) * time.Second
-	o.Scenarios, err = smokeScenarios(given["--scenario"])
+	list, set := given["--scenario"]
+	if !set {
+		list = "all"
+	}
+	o.Scenarios, err = smokeScenarios(list)
 	return o, err
 }
 
-// smokeScenarios reads a list such as "S1,S3"; empty and "all" are all.
+// smokeScenarios reads a list such as "S1,S3", or "all". An empty one is refused:
+// who gives one, by a variable that is not set, has not asked for all.
 func smokeScenarios(list string) (names []string, err error) {
-	if list == "" || strings.EqualFold(list, "all") {
+	if strings.EqualFold(strings.TrimSpace(list), "all") {
 		return protocol.Scenarios(), nil
 	}
 	for name := range strings.SplitSeq(list, ",") {

@@ -33,7 +33,8 @@ func TestSmokeOptions(t *testing.T) {
 			}
 		})
 	}
-	for _, given := range []command.Values{{"--simulated": "true", "--live": "true"}, {"--scenario": "S5"}, {"--scenario": "S1,"}, {"--wait-s": "0"}, {"--wait-s": "soon"}} {
+	for _, given := range []command.Values{{"--simulated": "true", "--live": "true"}, {"--scenario": "S5"}, {"--scenario": "S1,"},
+		{"--scenario": ""}, {"--scenario": " "}, {"--wait-s": "0"}, {"--wait-s": "soon"}} {
 		if _, err := smokeOptions(given, func(string) (string, bool) { return "", false }); err == nil {
 			t.Errorf("%v is taken", given)
 		}

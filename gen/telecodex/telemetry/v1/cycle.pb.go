@@ -29,7 +29,8 @@ type DroppedUpdate struct {
 	UpdateId string `protobuf:"bytes,1,opt,name=update_id,json=updateId,proto3" json:"update_id,omitempty"`
 	// Telegram chat id in decimal.
 	ChatId string `protobuf:"bytes,2,opt,name=chat_id,json=chatId,proto3" json:"chat_id,omitempty"`
-	// Why, such as "chat_id not allowlisted (1000)"; at most 500 characters.
+	// Why, as the message of its detail: "dropped update 5: chat_id not allowlisted
+	// (1000)"; at most 500 characters.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -99,7 +100,7 @@ type CycleReport struct {
 	FetchedCount int32 `protobuf:"varint,3,opt,name=fetched_count,json=fetchedCount,proto3" json:"fetched_count,omitempty"`
 	// Answers sent: one per update, however many messages carry it.
 	SentCount int32 `protobuf:"varint,4,opt,name=sent_count,json=sentCount,proto3" json:"sent_count,omitempty"`
-	// Updates settled.
+	// Updates settled; not those that could not be acknowledged.
 	AckedCount int32 `protobuf:"varint,5,opt,name=acked_count,json=ackedCount,proto3" json:"acked_count,omitempty"`
 	// Updates left pending because they could not be settled.
 	AckSkippedCount int32 `protobuf:"varint,6,opt,name=ack_skipped_count,json=ackSkippedCount,proto3" json:"ack_skipped_count,omitempty"`

@@ -119,6 +119,9 @@ type Batch struct {
 	// FetchTime is how long getUpdates took, retries included.
 	FetchTime time.Duration
 	Failed    error // getUpdates failed, or what it needs; nil: it succeeded
+	// AckFailed says why no update of the batch can be acknowledged, though all of
+	// them are worked off; nil: they can.
+	AckFailed error
 }
 
 // Fetched says what a cycle has fetched. It is complete once every update handed
@@ -129,17 +132,20 @@ func (c *Cycle) Fetched(b Batch) {
 	c.fetched = true
 	c.fetchTime = b.FetchTime
 	c.fetchedCount = len(b.Handed) + len(b.Dropped)
-	c.acked = len(b.Dropped)
+	c.ackFailed = b.AckFailed
 	if b.Failed != nil {
 		c.failure = FetchException
 		c.add(Detail{Code: FetchException, Message: "fetch_updates failed: " + b.Failed.Error()})
 	}
 	for _, u := range b.Dropped {
-		c.drop(AllowlistDrop, fmt.Sprintf("dropped update %d: %s", u.UpdateID, u.Reason), u.Reason, u.UpdateID, u.ChatID)
+		c.drop(Detail{Code: AllowlistDrop, UpdateID: u.UpdateID, ChatID: u.ChatID,
+			Message: fmt.Sprintf("dropped update %d: %s", u.UpdateID, u.Reason)}, u.ChatID)
+		c.acknowledge(u.UpdateID)
 	}
 	for _, u := range b.Stale {
-		c.drop(StaleDrop, fmt.Sprintf("dropped stale update %d below committed floor %d", u.UpdateID, b.Floor),
-			fmt.Sprintf("stale update below committed floor %d", b.Floor), u.UpdateID, u.ChatID)
+		// Its detail names no chat, so that it has the id that it always had.
+		c.drop(Detail{Code: StaleDrop, UpdateID: u.UpdateID,
+			Message: fmt.Sprintf("dropped stale update %d below committed floor %d", u.UpdateID, b.Floor)}, u.ChatID)
 	}
 	for _, u := range b.Handed {
 		c.waiting[u.Key] = update{u.ChatID, u.SessionID}
@@ -258,13 +264,13 @@ func (t *Tracker) settle(c *Cycle, key store.Key, sessionID string, r Result) {
 	if r.Sent {
 		c.sent++
 	}
+	if r.Code != "" {
+		c.add(about(key, u.chatID, cmp.Or(sessionID, u.sessionID), r))
+	}
 	if r.Left && t.options.OnSuccess {
 		c.ackSkipped++
 	} else {
-		c.acked++
-	}
-	if r.Code != "" {
-		c.add(about(key, u.chatID, cmp.Or(sessionID, u.sessionID), r))
+		c.acknowledge(key.UpdateID)
 	}
 	t.progress(c, nil, false)
 }

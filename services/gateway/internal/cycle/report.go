@@ -3,6 +3,7 @@ package cycle
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"time"
 
@@ -23,6 +24,7 @@ type tally struct {
 	sent         int
 	acked        int
 	ackSkipped   int
+	ackFailed    error // why no update can be acknowledged; nil: they can
 	retries      int
 	fetchTime    time.Duration
 	sendTime     time.Duration
@@ -45,11 +47,21 @@ func (y *tally) add(d Detail) {
 	}
 }
 
-// drop notes an update that was refused. A drop is no error.
-func (y *tally) drop(code, message, reason string, updateID, chatID int64) {
-	y.add(Detail{Code: code, Message: message, UpdateID: updateID, ChatID: chatID})
+// drop notes an update of a chat that was refused, and why. A drop is no error.
+func (y *tally) drop(d Detail, chatID int64) {
+	y.add(d)
 	y.dropped = append(y.dropped, &telemetryv1.DroppedUpdate{
-		UpdateId: decimal(updateID), ChatId: decimal(chatID), Reason: tidy(reason)})
+		UpdateId: decimal(d.UpdateID), ChatId: decimal(chatID), Reason: tidy(d.Message)})
+}
+
+// acknowledge counts an update as acknowledged, or says why it cannot be.
+func (y *tally) acknowledge(updateID int64) {
+	if y.ackFailed == nil {
+		y.acked++
+		return
+	}
+	y.add(Detail{Code: AckFailed, UpdateID: updateID,
+		Message: fmt.Sprintf("update %d: ack failed: CursorFileError: %v", updateID, y.ackFailed)})
 }
 
 // outcome is the report's status and reason.

@@ -70,8 +70,7 @@ func TestEveryCodeSaysWhereItBelongs(t *testing.T) {
 			if got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}
-			sum := sha256.Sum256([]byte(code + "|m|5|-6|telegram:-6|" + want.layer + "|" + want.operation + "|" + want.category))
-			if id := hex.EncodeToString(sum[:])[:16]; d.GetDiagnosticId() != id {
+			if id := fingerprint(code + "|m|5|-6|telegram:-6|" + want.layer + "|" + want.operation + "|" + want.category); d.GetDiagnosticId() != id {
 				t.Errorf("diagnostic_id %s, want %s", d.GetDiagnosticId(), id)
 			}
 			errorCount, reason := int32(1), "completed-with-errors"
@@ -128,6 +127,53 @@ func TestDiagnosticIdsAreTheOriginsOwn(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"allowlist-drop 26175386d27b9dda", "codex-timeout d3d094da4cba6308"}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestAStaleDropHasTheOriginsId: its detail names the update alone.
+func TestAStaleDropHasTheOriginsId(t *testing.T) {
+	s := newStage()
+	s.Begin(time.Now()).Fetched(cycle.Batch{Stale: []store.NewUpdate{{UpdateID: 5, ChatID: 1000}}, Floor: 77})
+	r := s.reports[0]
+	d, dropped := r.GetErrorDetails()[0], r.GetDroppedUpdates()[0]
+	if want := fingerprint("stale-drop|dropped stale update 5 below committed floor 77|5|||adapter|stale_filter|drop"); d.GetDiagnosticId() != want {
+		t.Errorf("diagnostic_id %s, want %s", d.GetDiagnosticId(), want)
+	}
+	if dropped.GetReason() != d.GetMessage() || dropped.GetChatId() != "1000" {
+		t.Errorf("dropped %v", dropped)
+	}
+}
+
+func fingerprint(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])[:16]
+}
+
+// TestEachUpdateThatCannotBeAcknowledgedIsNamed: those of refused chats too, but
+// none that is left.
+func TestEachUpdateThatCannotBeAcknowledgedIsNamed(t *testing.T) {
+	s := newStage()
+	s.Begin(time.Now()).Fetched(cycle.Batch{Handed: handed(1, 2, 3), Dropped: refused(4), AckFailed: errors.New("disk full")})
+	s.Settled(key(2), "telegram:1000", cycle.Result{Sent: true})
+	s.Settled(key(1), "telegram:1000", cycle.Result{Code: cycle.CodexTimeout, Message: "m"})
+	s.Settled(key(3), "telegram:1000", cycle.Result{Left: true})
+	r := s.reports[0]
+	var got []string
+	for _, d := range r.GetErrorDetails() {
+		if d.GetCode() == "ack-update-failed" {
+			got = append(got, d.GetContext().GetUpdateId()+" "+d.GetDiagnosticId())
+		}
+	}
+	var want []string
+	for _, id := range []string{"4", "2", "1"} {
+		want = append(want, id+" "+fingerprint("ack-update-failed|update "+id+": ack failed: CursorFileError: disk full|"+id+"|||service|ack_update|error"))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if r.GetStatus() != "ok" || r.GetReason() != "completed-with-errors" || r.GetErrorCount() != 4 || r.GetAckedCount() != 0 ||
+		r.GetAckSkippedCount() != 1 || r.GetSentCount() != 1 {
+		t.Errorf("report %v", r)
 	}
 }
 

@@ -35,7 +35,13 @@ func (p *Poller) commit(ctx context.Context, c *cycle.Cycle, updates []botapi.Up
 	p.cursor = in.Cursor
 	handed, sessions, commands := sortOut(in.New)
 	b := batchOf(in, floor, took)
-	b.Failed = p.save(c, handed > 0)
+	// A batch that was handed on is committed and is answered: what a strict cursor
+	// file refuses then is the acknowledgement of each of its updates.
+	if err := p.save(c); len(b.Handed)+len(b.Dropped) > 0 {
+		b.AckFailed = err
+	} else {
+		b.Failed = err
+	}
 	c.Fetched(b)
 	if len(in.Duplicates)+len(in.Stale) > 0 {
 		p.Log.Info("updates were known already or stale", zap.Int("duplicates", len(in.Duplicates)), zap.Int("stale", len(in.Stale)))
@@ -116,12 +122,10 @@ func batchOf(in store.Ingested, floor int64, took time.Duration) cycle.Batch {
 	return b
 }
 
-// save rewrites the cursor file where it is behind. A failure is diagnosed, and
-// the next poll tries again; the store's own cursor is what counts. Where the
-// file is strict, it is returned when it makes the cycle a failed one: when
-// nothing was handed on. A batch that was handed on is committed and is answered,
-// so that its report only says that the acknowledgement failed.
-func (p *Poller) save(c *cycle.Cycle, handed bool) error {
+// save rewrites the cursor file where it is behind. A failure is diagnosed or,
+// where the file is strict, returned, and the next poll tries again; the store's
+// own cursor is what counts.
+func (p *Poller) save(c *cycle.Cycle) error {
 	next := p.cursor.NextOffset
 	if p.CursorPath == "" || next == 0 || next == p.saved {
 		return nil
@@ -132,15 +136,11 @@ func (p *Poller) save(c *cycle.Cycle, handed bool) error {
 		return nil
 	}
 	p.Log.Warn("cursor file could not be written", zap.Error(err))
-	switch {
-	case !p.Strict:
-		c.Add(cycle.Detail{Code: cycle.CursorSaveError, Message: err.Error()})
-		return nil
-	case handed:
-		c.Add(cycle.Detail{Code: cycle.AckFailed, Message: err.Error()})
-		return nil
+	if p.Strict {
+		return err
 	}
-	return err
+	c.Add(cycle.Detail{Code: cycle.CursorSaveError, Message: err.Error()})
+	return nil
 }
 
 // LoadCursor reads the cursor file at the start, before the store is acquired. A

@@ -56,6 +56,25 @@ func TestAnImportedCursorSkipsWhatTheOriginHasAnswered(t *testing.T) {
 	}
 }
 
+// TestAStrictCursorFileFailsEachAcknowledgement, those of refused chats too:
+// what is dropped was fetched.
+func TestAStrictCursorFileFailsEachAcknowledgement(t *testing.T) {
+	w := newWorld(t)
+	w.config.Strict, w.config.CursorPath = true, filepath.Join(t.TempDir(), "cursor.json")
+	if err := os.Mkdir(w.config.CursorPath+".tmp", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.sim.Inject(telegramsim.Incoming{ChatID: 999, Text: "let me in"})
+	if r := w.once(); r.GetStatus() != "ok" || r.GetFetchedCount() != 1 || r.GetAckedCount() != 0 || r.GetDroppedCount() != 1 ||
+		r.GetErrorCount() != 1 || r.GetErrorDetails()[1].GetCode() != "ack-update-failed" {
+		t.Errorf("report %v", r)
+	}
+	// What the file could not say then fails the next poll, which fetches nothing.
+	if r := w.once(); r.GetReason() != "adapter-fetch-exception" {
+		t.Errorf("report %v", r)
+	}
+}
+
 func TestCursorFileTrouble(t *testing.T) {
 	for _, tt := range []struct {
 		name                 string

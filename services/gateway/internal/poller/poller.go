@@ -153,7 +153,7 @@ func (p *Poller) cycle(ctx context.Context, short bool) (asked bool, wait time.D
 	p.failed = 0
 	p.success.Store(time.Now().UnixMilli())
 	if len(updates) == 0 {
-		b := cycle.Batch{FetchTime: took, Failed: p.save(c, false)}
+		b := cycle.Batch{FetchTime: took, Failed: p.save(c)}
 		if short || b.Failed != nil {
 			c.Fetched(b)
 			return false, p.Interval, nil
