@@ -20,11 +20,13 @@ const (
 	xsync      = "golang.org/x/sync/"
 	xsys       = "golang.org/x/sys/"
 	xterm      = "golang.org/x/term"
+	xtime      = "golang.org/x/time/"
 	pgx        = "github.com/jackc/pgx/"
 )
 
 // Packages that every service may use, by their paths within the module.
 const (
+	bearer     = "internal/bearer"
 	checkup    = "internal/checkup"
 	command    = "internal/command"
 	crashpoint = "internal/crashpoint"
@@ -32,6 +34,9 @@ const (
 	lifecycle  = "internal/lifecycle"
 	logging    = "internal/logging"
 	metrics    = "internal/metrics"
+	mtls       = "internal/mtls"
+	quota      = "internal/quota"
+	reload     = "internal/reload"
 	rpc        = "internal/rpc"
 	sqldb      = "internal/sqldb"
 )
@@ -50,7 +55,11 @@ func allowed() map[string][]string {
 		lifecycle:  {xsync},
 		logging:    {zap},
 		metrics:    {prometheus, rpc, zap},
-		rpc:        {gen, protobuf, grpc, errdetails, zap},
+		reload:     {zap},
+		mtls:       {grpc, zap, xtime, checkup, reload},
+		bearer:     {grpc, zap, reload},
+		quota:      {xtime},
+		rpc:        {gen, protobuf, grpc, errdetails, zap, xtime, bearer, mtls, quota},
 		sqldb:      {sqlite, pgx, xsys},
 
 		// The worker: proctree and journal at the bottom, the gRPC edge on top.
@@ -97,6 +106,7 @@ func allowed() map[string][]string {
 		"internal/telegramsim":                  {},
 		"internal/telegramsim/cmd/faketelegram": {"internal/telegramsim", lifecycle},
 		"internal/pgtest":                       {pgx},
+		"internal/certtest":                     {},
 
 		// Tests and what they use. Those of e2e see binaries and the contract only.
 		"internal/testreport":                {lifecycle},
