@@ -4,6 +4,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,22 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+
+	"telecodex.dev/services/internal/bearer"
+	"telecodex.dev/services/internal/mtls"
+	"telecodex.dev/services/internal/quota"
 )
 
 // MaxMessage is the largest message a server or client accepts: 16 MiB.
 const MaxMessage = 16 << 20
+
+const (
+	// maxHeaders bounds what a call's headers weigh, in bytes.
+	maxHeaders = 64 << 10
+	// handshakeTimeout is how long a connection may take to become one.
+	handshakeTimeout = 10 * time.Second
+	spareStreams     = 64
+)
 
 // What a client takes in, in bytes, of messages that nobody has read yet.
 const (
@@ -43,23 +56,42 @@ type Server struct {
 
 // ServerOptions say what a server is besides the services registered on it.
 type ServerOptions struct {
-	Log *zap.Logger
+	Log          *zap.Logger
+	TLS          *mtls.Server     // nil: plaintext
+	Tokens       *bearer.Accepted // nil: calls need none; health checks never do
+	Limits       quota.Limits     // of each client
+	NoReflection bool
+	MaxMessage   int // largest request, in bytes; 0: MaxMessage
 }
 
 // NewServer returns a server; services are registered on it before Serve.
 func NewServer(o ServerOptions) *Server {
 	s := &Server{health: health.NewServer(), log: o.Log}
-	s.Server = grpc.NewServer(
-		grpc.MaxRecvMsgSize(MaxMessage),
+	opts := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(cmp.Or(o.MaxMessage, MaxMessage)),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.InTapHandle(newGuard(o).admit), grpc.StatsHandler(contexts{}),
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		// No MaxConnectionAge: it would cut the streams of long turns.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.ChainUnaryInterceptor(s.recoverUnary),
 		grpc.ChainStreamInterceptor(s.recoverStream),
-	)
+	}
+	if o.TLS != nil {
+		opts = append(opts, grpc.Creds(o.TLS.Credentials()))
+	}
+	if o.Limits.Open > 0 {
+		// More than a client may have open: who has too many is told so, and does not
+		// wait without knowing for what.
+		opts = append(opts, grpc.MaxConcurrentStreams(uint32(o.Limits.Open)+spareStreams))
+	}
+	s.Server = grpc.NewServer(opts...)
 	healthv1.RegisterHealthServer(s.Server, s.health)
-	reflection.Register(s.Server)
+	if !o.NoReflection {
+		reflection.Register(s.Server)
+	}
 	return s
 }
 
@@ -75,7 +107,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener, grace time.Duratio
 		s.GracefulStop()
 		cut.Stop()
 	})
-	err := s.Server.Serve(lis)
+	err := s.Server.Serve(newDoor(lis))
 	if !stop() {
 		<-stopped
 	}
@@ -121,12 +153,23 @@ type Dialer func(ctx context.Context, addr string) (net.Conn, error)
 
 // DialOptions say how a client reaches its server.
 type DialOptions struct {
-	Dialer Dialer
+	Dialer     Dialer        // nil: the network
+	TLS        *mtls.Client  // nil: plaintext
+	ServerName string        // in the server's certificate; empty: as TLS says, else the name that is dialed
+	Token      *bearer.Shown // nil: none is shown
+}
+
+// TokenError refuses to show a token where others on the network could read it.
+type TokenError struct{ Target string }
+
+func (e *TokenError) Error() string {
+	return fmt.Sprintf("the token would cross the network to %s in the clear: use TLS", e.Target)
 }
 
 // Dial returns a client of the server at target ("host:port", "unix://path" or
 // any gRPC target). It does not connect yet. Proxies of the environment are not
-// used: they are meant for Telegram, and grpc-go would CONNECT through them.
+// used: they are meant for Telegram, and grpc-go would CONNECT through them. Errors:
+// *TokenError; those of gRPC about the target.
 func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -141,6 +184,16 @@ func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 		grpc.WithStaticStreamWindowSize(streamWindow), grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
+	}
+	if o.TLS != nil {
+		opts = append(opts, grpc.WithTransportCredentials(o.TLS.Credentials(o.ServerName)))
+	}
+	if o.Token != nil {
+		local := o.Dialer != nil || Local(strings.TrimPrefix(target, "passthrough:///"))
+		if !local && o.TLS == nil {
+			return nil, &TokenError{Target: target}
+		}
+		opts = append(opts, grpc.WithPerRPCCredentials(o.Token.Credentials(local)))
 	}
 	if o.Dialer != nil {
 		opts = append(opts, grpc.WithContextDialer(o.Dialer))
@@ -165,17 +218,24 @@ func (e *PlaintextError) Error() string {
 // localhost and IP literals of the loopback range. override names the setting
 // that allows it.
 func CheckPlaintext(addr, override string, allowed bool) error {
-	if allowed || strings.HasPrefix(addr, "unix:") {
+	if allowed || Local(addr) {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return fmt.Errorf("listen address %q must be host:port or unix://path", addr)
 	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
 	return &PlaintextError{Addr: addr, Override: override}
+}
+
+// Local says whether what is sent to an address stays on this machine: unix:path,
+// localhost and IP literals of the loopback range do, with a port.
+func Local(addr string) bool {
+	if strings.HasPrefix(addr, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // Listen opens a listener for "host:port" or "unix://path".

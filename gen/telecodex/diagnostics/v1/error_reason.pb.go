@@ -127,21 +127,30 @@ const (
 	// RESOURCE_EXHAUSTED: the worker's disk refused a write. Nothing was
 	// journaled.
 	ErrorReason_ERROR_REASON_JOURNAL_UNAVAILABLE ErrorReason = 9
+	// UNAUTHENTICATED: the call shows no token, or one that the server does not
+	// accept. It was not looked at, so it journaled nothing.
+	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 10
+	// RESOURCE_EXHAUSTED, with google.rpc.RetryInfo: this client makes more calls
+	// than a server lets one client make, or has more of them open. The call was
+	// not looked at, so it journaled nothing.
+	ErrorReason_ERROR_REASON_CLIENT_LIMIT ErrorReason = 11
 )
 
 // Enum value maps for ErrorReason.
 var (
 	ErrorReason_name = map[int32]string{
-		0: "ERROR_REASON_UNSPECIFIED",
-		1: "ERROR_REASON_INVALID_REQUEST",
-		2: "ERROR_REASON_UNSUPPORTED_CAPABILITY",
-		3: "ERROR_REASON_TURN_ID_REUSED",
-		4: "ERROR_REASON_SESSION_BUSY",
-		5: "ERROR_REASON_WORKER_FULL",
-		6: "ERROR_REASON_WORKER_DRAINING",
-		7: "ERROR_REASON_JOURNAL_MISMATCH",
-		8: "ERROR_REASON_TURN_UNKNOWN",
-		9: "ERROR_REASON_JOURNAL_UNAVAILABLE",
+		0:  "ERROR_REASON_UNSPECIFIED",
+		1:  "ERROR_REASON_INVALID_REQUEST",
+		2:  "ERROR_REASON_UNSUPPORTED_CAPABILITY",
+		3:  "ERROR_REASON_TURN_ID_REUSED",
+		4:  "ERROR_REASON_SESSION_BUSY",
+		5:  "ERROR_REASON_WORKER_FULL",
+		6:  "ERROR_REASON_WORKER_DRAINING",
+		7:  "ERROR_REASON_JOURNAL_MISMATCH",
+		8:  "ERROR_REASON_TURN_UNKNOWN",
+		9:  "ERROR_REASON_JOURNAL_UNAVAILABLE",
+		10: "ERROR_REASON_UNAUTHENTICATED",
+		11: "ERROR_REASON_CLIENT_LIMIT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -154,6 +163,8 @@ var (
 		"ERROR_REASON_JOURNAL_MISMATCH":       7,
 		"ERROR_REASON_TURN_UNKNOWN":           8,
 		"ERROR_REASON_JOURNAL_UNAVAILABLE":    9,
+		"ERROR_REASON_UNAUTHENTICATED":        10,
+		"ERROR_REASON_CLIENT_LIMIT":           11,
 	}
 )
 
@@ -215,7 +226,7 @@ const file_telecodex_diagnostics_v1_error_reason_proto_rawDesc = "" +
 	"\x13GATEWAY_ACTION_WAIT\x10\x03\x12*\n" +
 	"&GATEWAY_ACTION_WAIT_OR_PLACE_ELSEWHERE\x10\x04\x12&\n" +
 	"\"GATEWAY_ACTION_INTERRUPT_AND_UNPIN\x10\x05\x12#\n" +
-	"\x1fGATEWAY_ACTION_RUN_OR_INTERRUPT\x10\x06*\x94\x03\n" +
+	"\x1fGATEWAY_ACTION_RUN_OR_INTERRUPT\x10\x06*\xe1\x03\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12&\n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x1a\x04\xe8\xc8\x18\x01\x12-\n" +
@@ -226,7 +237,10 @@ const file_telecodex_diagnostics_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_WORKER_DRAINING\x10\x06\x1a\x04\xe8\xc8\x18\x04\x12'\n" +
 	"\x1dERROR_REASON_JOURNAL_MISMATCH\x10\a\x1a\x04\xe8\xc8\x18\x05\x12#\n" +
 	"\x19ERROR_REASON_TURN_UNKNOWN\x10\b\x1a\x04\xe8\xc8\x18\x06\x12*\n" +
-	" ERROR_REASON_JOURNAL_UNAVAILABLE\x10\t\x1a\x04\xe8\xc8\x18\x03:s\n" +
+	" ERROR_REASON_JOURNAL_UNAVAILABLE\x10\t\x1a\x04\xe8\xc8\x18\x03\x12&\n" +
+	"\x1cERROR_REASON_UNAUTHENTICATED\x10\n" +
+	"\x1a\x04\xe8\xc8\x18\x04\x12#\n" +
+	"\x19ERROR_REASON_CLIENT_LIMIT\x10\v\x1a\x04\xe8\xc8\x18\x03:s\n" +
 	"\x0egateway_action\x12!.google.protobuf.EnumValueOptions\x18\x8d\x89\x03 \x01(\x0e2'.telecodex.diagnostics.v1.GatewayActionR\rgatewayActionB:Z8telecodex.dev/gen/telecodex/diagnostics/v1;diagnosticsv1b\x06proto3"
 
 var (

@@ -125,6 +125,8 @@ func TestEveryReasonIsActedUpon(t *testing.T) {
 		diagnosticsv1.ErrorReason_ERROR_REASON_JOURNAL_UNAVAILABLE:    later,
 		diagnosticsv1.ErrorReason_ERROR_REASON_JOURNAL_MISMATCH:       {store.Interrupted, "interrupted", cycle.TurnInterrupted, 1, 0, false},
 		diagnosticsv1.ErrorReason_ERROR_REASON_TURN_UNKNOWN:           later,
+		diagnosticsv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED:        later,
+		diagnosticsv1.ErrorReason_ERROR_REASON_CLIENT_LIMIT:           later,
 	}
 	f := newWorker(t, "a")
 	done := map[string]bool{}

@@ -1,0 +1,120 @@
+package rpc
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/stats"
+)
+
+const (
+	// maxConnections is how many one address may have. A gateway has one to each
+	// worker.
+	maxConnections = 256
+	// maxRefusals is how many refused calls end a connection: grpc-go keeps the
+	// context of each until then.
+	maxRefusals = 1000
+)
+
+// door is a listener that bounds how many connections come from one address.
+type door struct {
+	net.Listener
+	mu   sync.Mutex
+	open map[string]int
+}
+
+func newDoor(lis net.Listener) *door { return &door{Listener: lis, open: map[string]int{}} }
+
+func (d *door) Accept() (net.Conn, error) {
+	for {
+		conn, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := hostOf(conn.RemoteAddr())
+		if d.change(from, 1) {
+			return &connection{Conn: conn, left: sync.OnceFunc(func() { d.change(from, -1) })}, nil
+		}
+		_ = conn.Close() // nobody was told that it is open
+	}
+}
+
+func (d *door) change(from string, by int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if by > 0 && d.open[from] >= maxConnections {
+		return false
+	}
+	if d.open[from] += by; d.open[from] <= 0 {
+		delete(d.open, from)
+	}
+	return true
+}
+
+// connection can be ended by who knows its address.
+type connection struct {
+	net.Conn
+	left    func()
+	refused atomic.Int32
+}
+
+func (c *connection) Close() error {
+	c.left()
+	return c.Conn.Close()
+}
+
+// RemoteAddr is how the guard finds the connection of a call.
+func (c *connection) RemoteAddr() net.Addr { return remote{c.Conn.RemoteAddr(), c} }
+
+type remote struct {
+	net.Addr
+	conn *connection
+}
+
+// refusedOn counts a refused call of a connection, and ends one with too many.
+func refusedOn(addr net.Addr) {
+	if r, ok := addr.(remote); ok && r.conn.refused.Add(1) == maxRefusals {
+		_ = r.conn.Close() // its reader sees it
+	}
+}
+
+// hostOf is where a connection comes from: the address without its port, of IPv6
+// the network.
+func hostOf(addr net.Addr) string {
+	if r, ok := addr.(remote); ok {
+		addr = r.Addr
+	}
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return addr.Network() // a socket of this machine, or of this process
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	if ip.Is6() && !ip.IsLoopback() {
+		return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
+	}
+	return ip.String()
+}
+
+// contexts gives the calls of a connection a context that ends with it: grpc-go
+// never ends those of calls that were refused.
+type contexts struct{}
+
+type connectionKey struct{}
+
+func (contexts) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	return context.WithValue(ctx, connectionKey{}, cancel)
+}
+
+func (contexts) HandleConn(ctx context.Context, s stats.ConnStats) {
+	if _, ended := s.(*stats.ConnEnd); ended {
+		ctx.Value(connectionKey{}).(context.CancelFunc)()
+	}
+}
+
+func (contexts) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+
+func (contexts) HandleRPC(context.Context, stats.RPCStats) {}
