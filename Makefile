@@ -18,9 +18,10 @@ BENCH    ?= .
 FUZZTIME ?= 10s
 CHAOS_SECONDS ?= 600
 CHAOS_SEED ?= 1
+SOAK_SECONDS ?= 1800
 RUN      ?= .
 
-.PHONY: help build run test test-real corpus conformance chaos bench fuzz generate lint clean
+.PHONY: help build run test test-real corpus conformance chaos soak bench fuzz generate lint clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,8 +50,11 @@ conformance: ## Hold the orchestrator at ADDR=host:port to the contract; without
 chaos: ## Kill and disturb the programs for CHAOS_SECONDS (600) by the schedule of CHAOS_SEED (1), and judge.
 	@CHAOS_SECONDS='$(CHAOS_SECONDS)' CHAOS_SEED='$(CHAOS_SEED)' go test -count=1 -timeout=0 -v -run='^TestChaos' ./services/e2e/chaos
 
+soak: ## Let 50 people write for SOAK_SECONDS (1800), and judge whether anything grows.
+	@SOAK_SECONDS='$(SOAK_SECONDS)' go test -count=1 -timeout=0 -run='^$$' -bench='^BenchmarkSoak$$' -benchtime=1x ./services/e2e/bench
+
 bench: ## Print the figures of speed and memory. BENCH=… selects by name.
-	@go test -p=1 -run='^$$' -bench='$(BENCH)' -benchmem -timeout=30m ./services/...
+	@go test -p=1 -run='^$$' -bench='$(BENCH)' -skip='^BenchmarkSoak$$' -benchmem -timeout=30m ./services/...
 
 fuzz: ## Fuzz every target for FUZZTIME (10s) each.
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' services | sed 's/func //' | sort | \

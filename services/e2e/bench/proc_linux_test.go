@@ -10,18 +10,18 @@ import (
 )
 
 // rss is the memory of a process that is in RAM, in bytes.
-func rss(b *testing.B, pid int) int { return field(b, pid, "status", "VmRSS") }
+func rss(b testing.TB, pid int) int { return field(b, pid, "status", "VmRSS") }
 
 // peak is the most that rss has been since forgetPeak.
-func peak(b *testing.B, pid int) int { return field(b, pid, "status", "VmHWM") }
+func peak(b testing.TB, pid int) int { return field(b, pid, "status", "VmHWM") }
 
 // private is the memory that a process shares with no other, in bytes.
-func private(b *testing.B, pid int) int {
+func private(b testing.TB, pid int) int {
 	return field(b, pid, "smaps_rollup", "Private_Clean") + field(b, pid, "smaps_rollup", "Private_Dirty")
 }
 
 // name is the name of the program that a process runs, its first 15 bytes.
-func name(b *testing.B, pid int) string {
+func name(b testing.TB, pid int) string {
 	b.Helper()
 	content, err := os.ReadFile(process(pid, "comm"))
 	if err != nil {
@@ -30,7 +30,7 @@ func name(b *testing.B, pid int) string {
 	return string(bytes.TrimSpace(content))
 }
 
-func forgetPeak(b *testing.B, pid int) {
+func forgetPeak(b testing.TB, pid int) {
 	b.Helper()
 	if err := os.WriteFile(process(pid, "clear_refs"), []byte("5"), 0); err != nil {
 		b.Fatal(err)
@@ -38,7 +38,7 @@ func forgetPeak(b *testing.B, pid int) {
 }
 
 // children are the processes that a process has started and that still run.
-func children(b *testing.B, pid int) (pids []int) {
+func children(b testing.TB, pid int) (pids []int) {
 	b.Helper()
 	files, err := filepath.Glob(process(pid, "task/*/children"))
 	if err != nil || len(files) == 0 {
@@ -64,7 +64,7 @@ func children(b *testing.B, pid int) (pids []int) {
 }
 
 // field reads a line such as "VmRSS:  1234 kB", as bytes.
-func field(b *testing.B, pid int, file, key string) int {
+func field(b testing.TB, pid int, file, key string) int {
 	b.Helper()
 	content, err := os.ReadFile(process(pid, file))
 	if err != nil {

@@ -21,6 +21,8 @@ type system struct {
 	sim     *telegramsim.Server
 	worker  *harness.Worker
 	gateway *harness.Process
+	dir     string // where the gateway runs
+	metrics string // the gateway's address
 	chats   int
 }
 
@@ -29,6 +31,7 @@ type settings struct {
 	chats, slots int
 	scenario     string // of the scripted Codex; a prompt may choose another
 	codex        string // the program that stands in for Codex; empty: the scripted Codex
+	kept         int    // what the databases keep of what is over; 0: the default
 }
 
 // start starts a system and waits until the gateway polls. It ends with the
@@ -45,6 +48,13 @@ func start(b *testing.B, with settings) *system {
 	}
 	b.Cleanup(func() { s.stop(b) })
 	dir := b.TempDir()
+	s.dir = dir
+	if s.metrics, err = harness.FreeAddr(); err != nil {
+		b.Fatal(err)
+	}
+	if with.kept == 0 {
+		with.kept = 100_000
+	}
 	if with.codex == "" {
 		with.codex = built.Path("fakecodex")
 	}
@@ -52,6 +62,7 @@ func start(b *testing.B, with settings) *system {
 		"ORCHESTRATOR_CODEX_BIN=" + with.codex,
 		"ORCHESTRATOR_MAX_TURNS=" + strconv.Itoa(with.slots),
 		"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1,FAKE_CODEX_SCENARIO=" + with.scenario,
+		"ORCHESTRATOR_KEEP_TURNS=" + strconv.Itoa(with.kept),
 		"ORCHESTRATOR_LOG_LEVEL=info",
 	}})
 	if err != nil {
@@ -69,7 +80,8 @@ func start(b *testing.B, with settings) *system {
 		"CHANNEL_STORE=" + filepath.Join(dir, "gateway.db"),
 		"CHANNEL_CURSOR_STATE_PATH=" + filepath.Join(dir, "cursor.json"),
 		"CHANNEL_LISTEN_ADDR=127.0.0.1:0",
-		"CHANNEL_METRICS_ADDR=127.0.0.1:0",
+		"CHANNEL_METRICS_ADDR=" + s.metrics,
+		"CHANNEL_KEEP_SETTLED=" + strconv.Itoa(with.kept),
 		"CHANNEL_SEND_RATE=0",
 	}})
 	if err != nil {

@@ -28,8 +28,9 @@ type WorkerConfig struct {
 // Worker is an orchestrator in a process of its own.
 type Worker struct {
 	*Process
-	Addr string
-	dir  string
+	Addr    string
+	Metrics string // the address of its metrics
+	dir     string
 }
 
 // StateDir holds the worker's journal.
@@ -59,7 +60,7 @@ func startWorker(ctx context.Context, config WorkerConfig) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	worker := &Worker{Addr: addr, dir: config.Dir}
+	worker := &Worker{Addr: addr, Metrics: metrics, dir: config.Dir}
 	if err := os.MkdirAll(worker.WorkspaceRoot(), 0o700); err != nil {
 		return nil, err
 	}
