@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"telecodex.dev/services/internal/bound"
 )
 
 const (
@@ -21,8 +23,8 @@ func BenchmarkIdleMemory(b *testing.B) {
 	for b.Loop() {
 		s := start(b, settings{chats: 20, slots: 16, scenario: "echo"})
 		s.warm(b)
-		bound{unit: "gateway-MB", limit: 40}.report(b, megabytes(rss(b, s.gateway.PID())))
-		bound{unit: "orchestrator-MB", limit: 40}.report(b, megabytes(rss(b, s.worker.PID())))
+		bound.Bound{Unit: "gateway-MB", Limit: 40}.Report(b, megabytes(rss(b, s.gateway.PID())))
+		bound.Bound{Unit: "orchestrator-MB", Limit: 40}.Report(b, megabytes(rss(b, s.worker.PID())))
 		s.say(200, "hello")
 		s.answered(b, 201)
 		rest(b, idleAfter)
@@ -55,7 +57,7 @@ func BenchmarkTurnMemory(b *testing.B) {
 		b.ReportMetric(float64(rss(b, gateway)-idle[0])/turns/kib, "gateway-KiB/turn")
 		b.ReportMetric(float64(rss(b, worker)-idle[1])/turns/kib, "orchestrator-KiB/turn")
 		b.ReportMetric(float64(shims)/turns/kib, "container-KiB/turn")
-		bound{unit: "KiB/turn", limit: 256}.report(b, float64(services+shims)/turns/kib)
+		bound.Bound{Unit: "KiB/turn", Limit: 256}.Report(b, float64(services+shims)/turns/kib)
 		s.stop(b)
 	}
 	b.ReportMetric(0, "ns/op")
@@ -83,11 +85,11 @@ func BenchmarkHugeLineMemory(b *testing.B) {
 			b.Fatalf("the answer did not arrive whole: %.200q", messages[2].Text)
 		}
 		for name, pid := range pids {
-			bound{unit: name + "-times-line", limit: 6}.report(b, float64(peak(b, pid)-idle[name])/line)
+			bound.Bound{Unit: name + "-times-line", Limit: 6}.Report(b, float64(peak(b, pid)-idle[name])/line)
 		}
 		rest(b, time.Minute)
 		for name, pid := range pids {
-			bound{unit: name + "-times-idle", limit: 2}.report(b, float64(rss(b, pid))/float64(idle[name]))
+			bound.Bound{Unit: name + "-times-idle", Limit: 2}.Report(b, float64(rss(b, pid))/float64(idle[name]))
 		}
 		s.stop(b)
 	}

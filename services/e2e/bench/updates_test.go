@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"telecodex.dev/services/internal/bound"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -38,7 +39,7 @@ func update(b *testing.B, codex string) {
 		syncs = append(syncs, fsyncs(b, 100)...)
 	}
 	b.ReportMetric(0, "ns/op")
-	bound{unit: "p50-ms", limit: 25}.report(b, milliseconds(percentile(took, 50)))
+	bound.Bound{Unit: "p50-ms", Limit: 25}.Report(b, milliseconds(percentile(took, 50)))
 	b.ReportMetric(milliseconds(percentile(took, 0)), "min-ms")
 	b.ReportMetric(milliseconds(percentile(took, 99)), "p99-ms")
 	b.ReportMetric(milliseconds(percentile(syncs, 50)), "fsync-p50-ms")
@@ -74,7 +75,7 @@ func BenchmarkBurst(b *testing.B) {
 		took += burst(b, settings{chats: chats, slots: chats, scenario: "turn_1s"}, count).took
 	}
 	b.ReportMetric(0, "ns/op")
-	bound{unit: "s", limit: 11}.report(b, took.Seconds()/float64(b.N))
+	bound.Bound{Unit: "s", Limit: 11}.Report(b, took.Seconds()/float64(b.N))
 }
 
 // BenchmarkRate is how many messages a second are answered when turns are
@@ -91,7 +92,7 @@ func rate(b *testing.B, codex string) {
 	}
 	updates := count * float64(b.N)
 	b.ReportMetric(0, "ns/op")
-	bound{unit: "updates/s", limit: 300, least: true}.report(b, updates/sum.took.Seconds())
+	bound.Bound{Unit: "updates/s", Limit: 300, Least: true}.Report(b, updates/sum.took.Seconds())
 	b.ReportMetric(milliseconds(sum.gateway)/updates, "gateway-cpu-ms/update")
 	b.ReportMetric(milliseconds(sum.worker)/updates, "orchestrator+codex-cpu-ms/update")
 }

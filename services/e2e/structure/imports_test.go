@@ -107,6 +107,8 @@ func allowed() map[string][]string {
 		"internal/telegramsim/cmd/faketelegram": {"internal/telegramsim", lifecycle},
 		"internal/pgtest":                       {pgx},
 		"internal/certtest":                     {},
+		"internal/bound":                        {},
+		g + "store/storetest":                   {sqldb},
 
 		// Tests and what they use. Those of e2e see binaries and the contract only.
 		"internal/testreport":                {lifecycle},
