@@ -81,7 +81,7 @@ func TestSlope(t *testing.T) {
 		{"falling", points(100, -1), 0, true},
 		{"four percent", points(100, 0.04/0.59), 0, true},
 		{"ten percent", points(100, 0.1/0.59), 0, false},
-		{"a little more of next to nothing", points(0, 0.05), 3, true},
+		{"a little more of next to nothing", points(0, 0.04), 3, true},
 		{"a lot more of next to nothing", points(0, 0.5), 3, false},
 		{"one sample", []sample{{0, 5}}, 0, true},
 		{"none", nil, 0, true},
