@@ -57,6 +57,9 @@ func FindCodex(c Config) error {
 }
 
 func (c Config) checkDirectories() []checkup.Finding {
+	if c.StateSlotsDir != "" {
+		return checkup.Directory("state slots", c.StateSlotsDir, false, "choose another ORCHESTRATOR_STATE_SLOTS_DIR")
+	}
 	const mend = "choose another ORCHESTRATOR_STATE_DIR"
 	used, err := statedir.InUse(c.StateDir)
 	if err != nil {

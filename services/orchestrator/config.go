@@ -24,9 +24,11 @@ type Config struct {
 	Insecure         bool              // allow addresses beyond loopback
 	MetricsAddr      string            // the same; empty: off
 	CodexBin         string            // path or name of Codex
-	CodexHome        string            // CODEX_HOME
+	CodexHome        string            // CODEX_HOME; with StateSlotsDir where its login and configuration are
 	CodexEnv         map[string]string // environment of Codex beside PATH, HOME, LANG and CODEX_HOME
+	CodexEnvFiles    map[string]string // more of it: the names of files that hold the values
 	StateDir         string
+	StateSlotsDir    string   // shared by workers, each takes its StateDir and CodexHome from it; empty: not
 	WorkspaceDir     string   // one directory per session beneath it; empty: <StateDir>/workspaces
 	WorkspaceRoots   []string // beneath these a request may choose its working_dir
 	AllowedSandboxes []string
@@ -39,6 +41,8 @@ type Config struct {
 	// CodexBase is what every Codex's environment begins with; Run sets its Home
 	// and CodexHome.
 	CodexBase codex.Base
+
+	login string // with StateSlotsDir, the CODEX_HOME whose login the slots share
 
 	// Listener replaces ListenAddr, for a worker in the caller's own process. Run
 	// closes it.
@@ -77,7 +81,9 @@ func settings(lookup func(string) (string, bool)) []setting {
 		{"ORCHESTRATOR_CODEX_BIN", command.Path, "codex", "path or name of the Codex CLI", required(func(c *Config) *string { return &c.CodexBin }), nil},
 		{"ORCHESTRATOR_CODEX_HOME", command.Dir, "", "CODEX_HOME of Codex; empty: Codex's own", text(func(c *Config) *string { return &c.CodexHome }), nil},
 		{"ORCHESTRATOR_CODEX_ENV", "LIST", "", "environment of Codex: NAME (the worker's value) or NAME=value, comma-separated", setCodexEnv(lookup), nil},
+		{"ORCHESTRATOR_CODEX_ENV_FILES", "LIST", "", "environment of Codex from files, for secrets: NAME=path, comma-separated; an empty file is left out", setCodexEnvFiles, nil},
 		{"ORCHESTRATOR_STATE_DIR", command.Dir, ".orchestrator", "journal, worker id, workspaces", required(func(c *Config) *string { return &c.StateDir }), nil},
+		{"ORCHESTRATOR_STATE_SLOTS_DIR", command.Dir, "", "shared by workers: each takes the lowest free directory beneath it for its state and its CODEX_HOME; outweighs the state directory", text(func(c *Config) *string { return &c.StateSlotsDir }), nil},
 		{"ORCHESTRATOR_WORKSPACE_DIR", command.Dir, "", "one directory per session beneath it; empty: workspaces in the state directory", text(func(c *Config) *string { return &c.WorkspaceDir }), nil},
 		{"ORCHESTRATOR_WORKSPACE_ROOTS", "DIRS", "", "directories beneath which a request may choose its working directory, comma-separated", words(func(c *Config) *[]string { return &c.WorkspaceRoots }), nil},
 		{"ORCHESTRATOR_ALLOWED_SANDBOXES", "MODES", "read-only,workspace-write", "sandbox modes a request may ask for, comma-separated", setSandboxes, nil},
@@ -162,6 +168,19 @@ func setCodexEnv(lookup func(string) (string, bool)) func(*Config, string) error
 		}
 		return nil
 	}
+}
+
+// setCodexEnvFiles only names the files: they are read when the worker starts.
+func setCodexEnvFiles(c *Config, value string) (err error) {
+	if c.CodexEnvFiles, err = codex.ParseWorkerEnv(value, func(string) (string, bool) { return "", true }); err != nil {
+		return fmt.Errorf("must be a list of NAME=path: %w", err)
+	}
+	for name, path := range c.CodexEnvFiles {
+		if path == "" {
+			return fmt.Errorf("must be a list of NAME=path: %s has no path", name)
+		}
+	}
+	return nil
 }
 
 func text(field func(*Config) *string) func(*Config, string) error {

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -58,65 +56,6 @@ func Run(ctx context.Context, c Config) error {
 	return errors.Join(err, w.close())
 }
 
-// CheckPaths says which setting names a path that a worker could not begin with.
-// ConfigFrom looks at no disk, so that a configuration can be read elsewhere.
-func (c Config) CheckPaths() error {
-	_, err := c.prepared()
-	return err
-}
-
-// prepared makes paths absolute, since Codex runs elsewhere, and fills in what an
-// embedding program may leave out.
-func (c Config) prepared() (Config, error) {
-	if c.Log == nil {
-		c.Log = zap.NewNop()
-	}
-	if c.WorkspaceDir == "" {
-		c.WorkspaceDir = filepath.Join(c.StateDir, "workspaces")
-	}
-	for _, path := range []*string{&c.StateDir, &c.WorkspaceDir, &c.CodexHome} {
-		if *path == "" {
-			continue
-		}
-		var err error
-		if *path, err = filepath.Abs(*path); err != nil {
-			return Config{}, fmt.Errorf("absolute path: %w", err)
-		}
-	}
-	roots := make([]string, len(c.WorkspaceRoots))
-	for i, root := range c.WorkspaceRoots {
-		var err error
-		if roots[i], err = resolved(root); err != nil {
-			return Config{}, fmt.Errorf("ORCHESTRATOR_WORKSPACE_ROOTS (--workspace-roots) must name directories that exist: %w", err)
-		}
-	}
-	c.WorkspaceRoots = roots
-	return c, nil
-}
-
-// base is the environment that every Codex gets; home is empty but for what Codex
-// puts there.
-func (c Config) base(home string) codex.Base {
-	base := c.CodexBase
-	base.Home, base.CodexHome = home, c.CodexHome
-	return base
-}
-
-func resolved(path string) (string, error) {
-	absolute, err := filepath.Abs(path)
-	if err == nil {
-		absolute, err = filepath.EvalSymlinks(absolute)
-	}
-	if err != nil {
-		return "", err
-	}
-	info, err := os.Stat(absolute)
-	if err == nil && !info.IsDir() {
-		err = &os.PathError{Op: "open", Path: absolute, Err: syscall.ENOTDIR}
-	}
-	return absolute, err
-}
-
 // worker is what a running worker holds.
 type worker struct {
 	config     Config
@@ -139,9 +78,13 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 			err = errors.Join(err, w.close())
 		}
 	}()
-	if w.dir, err = statedir.Open(c.StateDir); err != nil {
+	if w.dir, err = c.openDir(); err != nil {
 		return w, err
 	}
+	if c, err = c.at(w.dir); err != nil {
+		return w, err
+	}
+	w.config = c
 	if w.starts, err = w.dir.CountStart(); err != nil {
 		return w, err
 	}
@@ -180,16 +123,15 @@ func (w *worker) serverOptions() server.Options {
 		Sandboxes:  c.AllowedSandboxes,
 		Base:       c.base(w.dir.Home()),
 		Env:        c.CodexEnv,
-		// The workspaces too: a session sees its own, not the others'.
-		Mask: append([]string{w.dir.Private(), c.WorkspaceDir}, c.ExtraMask...),
-		Keep: append([]string{c.CodexHome}, c.WorkspaceRoots...),
+		Mask:       c.mask(w.dir),
+		Keep:       c.keep(w.dir),
 	}
 }
 
 // serve runs until the context ends and everything has come to an orderly end.
 func (w *worker) serve(ctx context.Context) error {
 	log := w.config.Log
-	log.Info("serving", zap.Stringer("address", w.listener.Addr()), zap.String("worker_id", w.dir.WorkerID()),
+	log.Info("serving", zap.Stringer("address", w.listener.Addr()), zap.String("worker_id", w.dir.WorkerID()), zap.String("state_dir", w.dir.Path()),
 		zap.String("journal_id", w.journal.ID()), zap.String("containment", w.supervisor.Containment()))
 	if w.config.Ready != nil {
 		w.config.Ready(w.listener.Addr())

@@ -1,0 +1,72 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// maxSlots is how many workers a volume can have: far more than one machine runs.
+const maxSlots = 1000
+
+// OpenSlot opens the lowest of the directories 1, 2, 3 … beneath a volume that no
+// other worker holds. Workers that share a volume need no names then: one that
+// comes back, or another in its place, goes on with the sessions of the first
+// slot that is free. The volume's file system must have locks that all of its
+// workers see. Close gives the slot back. Errors: *LockedError when every slot is
+// taken.
+func OpenSlot(volume string) (*Dir, error) {
+	for n := 1; n <= maxSlots; n++ {
+		dir, err := Open(filepath.Join(volume, strconv.Itoa(n)))
+		var locked *LockedError
+		if !errors.As(err, &locked) {
+			return dir, err
+		}
+	}
+	return nil, &LockedError{Path: filepath.Join(volume, strconv.Itoa(maxSlots))}
+}
+
+// Path is the state directory itself.
+func (d *Dir) Path() string { return d.path }
+
+// shared are the files of a CODEX_HOME that people write: login, configuration,
+// instructions. The rest, threads above all, belongs to one worker.
+var shared = [...]string{"auth.json", "config.toml", "AGENTS.md"}
+
+// CodexHome makes the directory's own CODEX_HOME, and returns its path. What
+// people write comes from login by symbolic links, which lead nowhere until it is
+// written there; what the directory has of its own stays. An empty login is none.
+func (d *Dir) CodexHome(login string) (string, error) {
+	home := filepath.Join(d.path, "codex")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return "", fmt.Errorf("state directory: %w", err)
+	}
+	if login == "" {
+		return home, nil
+	}
+	for _, name := range shared {
+		if err := link(filepath.Join(login, name), filepath.Join(home, name)); err != nil {
+			return "", fmt.Errorf("state directory: %w", err)
+		}
+	}
+	return home, nil
+}
+
+// link makes path a symbolic link to target, unless something else is there.
+func link(target, path string) error {
+	if known, err := os.Readlink(path); err == nil {
+		if known == target {
+			return nil
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
