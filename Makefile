@@ -19,9 +19,11 @@ FUZZTIME ?= 10s
 CHAOS_SECONDS ?= 600
 CHAOS_SEED ?= 1
 SOAK_SECONDS ?= 1800
+SCHEDULES ?= 1000000
+REPLAY   ?=
 RUN      ?= .
 
-.PHONY: help build run test test-real corpus conformance chaos soak bench fuzz generate lint clean
+.PHONY: help build run test test-real corpus conformance chaos simulate soak bench fuzz generate lint clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +54,10 @@ chaos: ## Kill and disturb the programs for CHAOS_SECONDS (600) by the schedule 
 
 soak: ## Let 50 people write for SOAK_SECONDS (1800), and judge whether anything grows.
 	@SOAK_SECONDS='$(SOAK_SECONDS)' go test -count=1 -timeout=0 -run='^$$' -bench='^BenchmarkSoak$$' -benchtime=1x ./services/e2e/bench
+
+simulate: ## Play SCHEDULES (1000000) of a lane in which everything fails at every step; REPLAY=… one that went wrong.
+	@go test -count=1 -timeout=0 -v -run='^(TestSimulation|TestEveryFaultAtEveryStep)$$' ./services/gateway/internal/lane \
+		-lane.schedules='$(SCHEDULES)' -lane.replay='$(REPLAY)'
 
 bench: ## Print the figures of speed and memory. BENCH=… selects by name.
 	@go test -p=1 -run='^$$' -bench='$(BENCH)' -skip='^BenchmarkSoak$$' -benchmem -timeout=30m ./services/...

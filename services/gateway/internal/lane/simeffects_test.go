@@ -18,7 +18,7 @@ func (w *world) arrive() {
 		w.fail(m.call, Unknown)
 		return
 	}
-	w.trace("worker %d gets %v of turn %d", m.worker, m.kind, m.turn.id)
+	w.note("worker %d gets %v of turn %d", m.worker, m.kind, m.turn.id)
 	r, known := target.rows[m.turn.id]
 	switch {
 	case m.kind == CancelTurn:
@@ -57,7 +57,7 @@ func (w *world) busy(target *worker) bool {
 }
 
 func (w *world) spawn(target *worker, m message) {
-	w.trace("turn %d starts at worker %d", m.turn.id, m.worker)
+	w.note("turn %d starts at worker %d", m.turn.id, m.worker)
 	target.rows[m.turn.id] = &row{}
 	if w.store.thread && !m.turn.fresh && w.IntN(4) == 0 {
 		target.rows[m.turn.id] = &row{progress: 2, outcome: NotResumable}
@@ -111,8 +111,8 @@ func (w *world) fail(call int, action Action) {
 func (w *world) input(in Input) {
 	for pending := []Input{in}; len(pending) > 0 && w.gateway.up && w.err == nil; {
 		next, effects := w.step(w.gateway.state, pending[0])
-		if *simSeed != 0 { // boxing its arguments is half the cost of a step
-			w.trace("%+v --%+v--> %+v %v", w.gateway.state, pending[0], next, effects)
+		if w.trace != nil { // boxing its arguments is half the cost of a step
+			w.note("%+v --%+v--> %+v %v", w.gateway.state, pending[0], next, effects)
 		}
 		w.gateway.state = next
 		pending = pending[1:]
@@ -178,45 +178,22 @@ func (w *world) place() (Input, bool) {
 	return Input{Kind: Placed}, true
 }
 
-// commit writes to the store. The gateway may crash before or after it, and the
-// commit may fail although it happened.
+// commit writes what the lane decided about its head.
 func (w *world) commit(e Effect, t *turn) (Input, bool) {
-	fault := 9
-	if !w.calm {
-		fault = w.IntN(40)
-	}
-	if fault == 0 {
-		w.gateway = gateway{calls: w.gateway.calls}
-		return Input{}, false
-	}
-	if fault == 1 {
-		return Input{Kind: CommitFailed}, true
-	}
 	if e == Assign && t != w.store.head() { // a decision took its place
 		return Input{Kind: CommitFailed}, true
 	}
-	w.apply(e, t)
-	if fault == 2 {
-		w.gateway = gateway{calls: w.gateway.calls}
-		return Input{}, false
-	}
-	if fault == 3 {
+	switch w.transaction(func() { w.apply(e, t) }) {
+	case committed:
+		return Input{Kind: Committed}, true
+	case unsure:
 		return Input{Kind: CommitFailed}, true
 	}
-	return Input{Kind: Committed}, true
+	return Input{}, false
 }
 
 func (w *world) apply(e Effect, t *turn) {
-	if finished := e == Finish || e == Restart || e == Postpone; finished && t.stored != Accepted {
-		w.err = fmt.Errorf("turn %d has an outcome but was never accepted", t.id)
-	}
-	switch since := w.store.heldSince(t); {
-	case since == 0:
-	case e == Assign, e == SettleNew, e == Renew:
-		w.err = fmt.Errorf("turn %d goes on while it is held back", t.id)
-	case e == Park && w.now < since+patient:
-		w.err = fmt.Errorf("turn %d is let go on too early", t.id)
-	}
+	w.allow(e, t)
 	switch e {
 	case Park:
 		w.store.free()
@@ -229,20 +206,41 @@ func (w *world) apply(e Effect, t *turn) {
 		t.stored = Accepted
 	case Name:
 		t.named, w.store.thread = true, true
-	case SettleNew:
-		w.store.thread, w.store.pinned = false, -1
-		t.settled = e
-	case Interrupt, InterruptUnpin:
-		if e == InterruptUnpin {
-			w.store.pinned = -1
-		}
-		t.settled, t.interrupted = e, w.now
 	case Renew:
 		t.stored, w.store.thread, w.store.pinned = Queued, false, -1
 	case Restart, Postpone:
 		t.settled = e
 		w.store.again(t, t.chosen).fresh = e == Restart // the session keeps its thread until there is another
+	case SettleNew:
+		w.store.thread, w.store.pinned = false, -1
+		w.tell(e, t)
+	case Interrupt, InterruptUnpin:
+		if e == InterruptUnpin {
+			w.store.pinned = -1
+		}
+		t.interrupted = w.now
+		w.tell(e, t)
 	default:
-		t.settled = e
+		w.tell(e, t)
 	}
+}
+
+// allow holds a commit to the rules.
+func (w *world) allow(e Effect, t *turn) {
+	if finished := e == Finish || e == Restart || e == Postpone; finished && t.stored != Accepted {
+		w.err = fmt.Errorf("turn %d has an outcome but was never accepted", t.id)
+	}
+	switch since := w.store.heldSince(t); {
+	case since == 0:
+	case e == Assign, e == SettleNew, e == Renew:
+		w.err = fmt.Errorf("turn %d goes on while it is held back", t.id)
+	case e == Park && w.now < since+patient:
+		w.err = fmt.Errorf("turn %d is let go on too early", t.id)
+	}
+}
+
+// tell settles a turn, and has the person told of it in the same commit.
+func (w *world) tell(e Effect, t *turn) {
+	t.settled = e
+	w.store.outbox = append(w.store.outbox, &post{turn: t})
 }

@@ -9,26 +9,40 @@ import (
 // A world is everything around a lane, with time that passes only step by step.
 type world struct {
 	*rand.Rand
-	step    func(State, Input) (State, []Effect)
-	trace   func(string, ...any)
-	store   store
-	workers [2]worker
-	network []message // on the way to workers, in no order
-	gateway gateway
-	calm    bool // no more faults
-	now     int  // steps so far: the time that all agree on
-	err     error
+	schedule
+	step     func(State, Input) (State, []Effect)
+	trace    func(string) // nil: nobody looks
+	telegram telegram
+	store    store
+	workers  [2]worker
+	network  []message // on the way to workers, in no order
+	gateway  gateway
+	calm     bool // no more faults
+	now      int  // steps so far: the time that all agree on
+	steps    int  // without faults but the one that is planned
+	commits  int  // of the gateway, tried
+	deaths   deaths
+	err      error
+}
+
+// Telegram keeps what people write until it is confirmed, and what they hear.
+type telegram struct {
+	written   []Stored // update ids are places in it
+	confirmed int      // updates below it are forgotten
+	heard     []*post  // in the order of their first arrival
 }
 
 // The store survives crashes of the gateway.
 type store struct {
 	turns  []*turn // in order of their updates
+	cursor int     // updates below it are stored
 	pinned int     // worker of the session, -1: none
 	thread bool
+	outbox []*post
 }
 
 type turn struct {
-	id              int
+	id, update      int
 	stored          Stored
 	settled         Effect // how it was settled, None: it was not
 	worker, journal int
@@ -39,6 +53,16 @@ type turn struct {
 	freed           bool // decided about, or parked
 	chosen          bool // a person decided that it is run
 	fresh           bool // begins a new thread, whatever the session has
+}
+
+// A post is a message to the person.
+type post struct {
+	turn    *turn
+	sending bool // Telegram may have been called
+	sent    bool
+	sends   int // what Telegram saw
+	doubts  int // times that it was put back without knowing
+	by      int // process of the gateway that touched it last
 }
 
 // A worker's disk survives its crashes, unless it is replaced.
@@ -56,16 +80,20 @@ type row struct {
 
 // The gateway's memory is lost in a crash.
 type gateway struct {
-	up     bool
-	state  State
-	call   int // open call, 0: none
-	calls  int
-	joined bool
-	cursor int  // events seen on the call
-	pause  bool // a pause runs
-	picked int
-	head   *turn // as it was loaded
-	lapses int   // when what is held back is no more, 0: nothing is
+	up      bool
+	state   State
+	call    int // open call, 0: none
+	calls   int
+	joined  bool
+	cursor  int  // events seen on the call
+	pause   bool // a pause runs
+	picked  int
+	head    *turn // as it was loaded
+	lapses  int   // when what is held back is no more, 0: nothing is
+	fetched []int // updates that are not committed
+	posting *post // marked as being sent
+	called  bool  // Telegram has it
+	starts  int   // of the program
 }
 
 type message struct {
@@ -75,8 +103,8 @@ type message struct {
 	worker, journal int
 }
 
-func newWorld(seed uint64, step func(State, Input) (State, []Effect)) *world {
-	w := &world{Rand: rand.New(rand.NewPCG(seed, 7)), step: step, trace: func(string, ...any) {}}
+func newWorld(s schedule, step func(State, Input) (State, []Effect)) *world {
+	w := &world{Rand: rand.New(rand.NewPCG(s.seed, 7)), schedule: s, step: step, deaths: deaths{}}
 	w.store.pinned = -1
 	for range 1 + w.IntN(4) {
 		stored := Queued
@@ -86,7 +114,7 @@ func newWorld(seed uint64, step func(State, Input) (State, []Effect)) *world {
 		case 1:
 			stored = NewPrompt
 		}
-		w.store.add(stored)
+		w.telegram.written = append(w.telegram.written, stored)
 	}
 	for i := range w.workers {
 		w.workers[i] = worker{up: true, journal: 10 * i, rows: map[int]*row{}}
@@ -94,14 +122,16 @@ func newWorld(seed uint64, step func(State, Input) (State, []Effect)) *world {
 	return w
 }
 
-func (s *store) add(stored Stored) {
-	s.turns = append(s.turns, &turn{id: len(s.turns), stored: stored})
+func (w *world) note(format string, args ...any) {
+	if w.trace != nil {
+		w.trace(fmt.Sprintf(format, args...))
+	}
 }
 
-// say stores a message of the person, which lets go on what was held back.
-func (s *store) say(stored Stored) {
+// add stores a message of the person, which lets go on what was held back.
+func (s *store) add(update int, stored Stored) {
 	s.free()
-	s.add(stored)
+	s.turns = append(s.turns, &turn{id: len(s.turns), update: update, stored: stored})
 }
 
 func (s *store) free() {
@@ -126,7 +156,7 @@ func (s *store) head() *turn {
 
 // again puts the next attempt of a turn at its place.
 func (s *store) again(t *turn, chosen bool) *turn {
-	next := &turn{id: len(s.turns), stored: Queued, chosen: chosen}
+	next := &turn{id: len(s.turns), update: t.update, stored: Queued, chosen: chosen}
 	s.turns = slices.Insert(s.turns, 1+slices.Index(s.turns, t), next)
 	return next
 }
@@ -147,139 +177,81 @@ func (s *store) heldSince(t *turn) (since int) {
 	return since
 }
 
-// decide lets the person decide about the i-th turn, if it waits for that.
-func (w *world) decide(i int) {
-	t := w.store.turns[i]
-	if t.interrupted == 0 || t.settled == None {
-		return
+// unsent is the oldest message that is not known to have arrived.
+func (s *store) unsent() *post {
+	for _, p := range s.outbox {
+		if !p.sent {
+			return p
+		}
 	}
-	drop := w.IntN(3) == 0
-	w.trace("decision about turn %d, drop: %v", t.id, drop)
-	t.interrupted, t.freed = 0, true
-	if !drop {
-		w.store.again(t, true)
-	}
-	w.input(Input{Kind: Wake})
+	return nil
 }
 
-// run plays 150 steps with faults, then as many without as the rest needs.
+// settled says whether nothing is left to be done.
+func (w *world) settled() bool {
+	return w.store.cursor == len(w.telegram.written) && w.store.head() == nil && w.store.unsent() == nil &&
+		w.gateway.up && w.gateway.state.Phase == Idle
+}
+
+// run plays a schedule and says what became of the promises.
 func (w *world) run() error {
-	for range 150 {
-		if w.err == nil {
-			w.chaos()
+	if w.fault == nothing {
+		for range 200 {
+			if w.err == nil {
+				w.chaos()
+			}
 		}
 	}
 	w.calm = true
 	for i := range w.workers {
 		w.workers[i].full = false
-		w.start(i)
 	}
-	for steps := 0; w.err == nil && (w.store.head() != nil || w.gateway.state.Phase != Idle || !w.gateway.up); steps++ {
-		if steps > 3_000 {
-			return fmt.Errorf("stuck in %+v with head %+v", w.gateway.state, w.store.head())
+	for steps := 0; w.err == nil && !w.settled(); steps++ {
+		if steps > 5_000 {
+			w.err = fmt.Errorf("stuck in %+v with head %+v", w.gateway.state, w.store.head())
+			break
 		}
 		w.now++
+		w.planned()
 		w.progress()
+	}
+	if w.err == nil {
+		w.err = w.judge()
 	}
 	return w.err
 }
 
-func (w *world) chaos() {
-	w.now++
-	switch i := w.IntN(2); w.IntN(25) {
-	case 0:
-		w.trace("gateway crashes")
-		w.gateway = gateway{calls: w.gateway.calls}
-	case 1:
-		w.trace("worker %d crashes", i)
-		w.workers[i].up = false
-		if w.gateway.call != 0 && w.gateway.head.worker == i {
-			w.fail(w.gateway.call, Unknown)
-		}
-	case 2:
-		w.start(i)
-	case 3:
-		if !w.workers[i].up && w.IntN(3) == 0 {
-			w.trace("disk of worker %d is replaced", i)
-			w.workers[i].journal++
-			w.workers[i].rows = map[int]*row{}
-		}
-	case 4:
-		w.workers[i].full = !w.workers[i].full
-	case 5:
-		w.trace("call is cut")
-		w.fail(w.gateway.call, Unknown)
-	case 6:
-		if t := w.store.head(); t != nil && t.stored != NewChat && w.gateway.up {
-			w.trace("cancel of turn %d", t.id)
-			t.cancel = true
-			w.input(Input{Kind: Cancel})
-		}
-	case 7:
-		if len(w.store.turns) < 6 {
-			w.store.say(Queued)
-			w.input(Input{Kind: Wake})
-		}
-	case 8:
-		w.input(Input{Kind: Overdue})
-	case 9:
-		w.decide(w.IntN(len(w.store.turns)))
-	default:
-		w.progress()
-	}
-}
-
-// progress does one of the things that bring a turn forward.
-func (w *world) progress() {
-	switch w.IntN(5) {
-	case 0:
-		if !w.gateway.up {
-			w.trace("gateway starts")
-			w.gateway.up = true
-			w.input(Input{Kind: Wake})
-		}
-		if w.gateway.state.Phase == Idle {
-			w.input(Input{Kind: Wake})
-		}
-	case 1:
-		if w.gateway.pause {
-			w.gateway.pause = false
-			w.input(Input{Kind: Elapsed})
-		}
-		if g := &w.gateway; g.lapses > 0 && w.now >= g.lapses {
-			g.lapses = 0
-			w.input(Input{Kind: Lapse})
-		}
-	case 2:
-		w.arrive()
-	case 3:
-		for i := range w.workers {
-			w.work(i)
-		}
-	case 4:
-		w.stream()
-	}
-}
-
-func (w *world) start(i int) {
-	if w.workers[i].up {
-		return
-	}
-	w.trace("worker %d starts", i)
-	w.workers[i].up = true
-	for _, r := range w.workers[i].rows {
-		if r.progress < 2 {
-			*r = row{progress: 2, outcome: Interrupted}
+// judge looks at a world in which all is done.
+func (w *world) judge() error {
+	stored := make([]int, len(w.telegram.written))
+	posts := map[*turn]int{}
+	for _, p := range w.store.outbox {
+		posts[p.turn]++
+		if p.sends == 0 || p.sends > 1+p.doubts {
+			return fmt.Errorf("the message about turn %d was sent %d times, of which %d were in doubt", p.turn.id, p.sends, p.doubts)
 		}
 	}
-}
-
-// work lets Codex at one worker make a step.
-func (w *world) work(i int) {
-	for id := range len(w.store.turns) { // not over the map: its order is not the seed's
-		r, ok := w.workers[i].rows[id]
-		if ok && w.workers[i].up && r.progress < 2 && w.IntN(2) == 0 {
-			r.progress++
+	if !slices.Equal(w.store.outbox, w.telegram.heard) {
+		return fmt.Errorf("messages were heard in another order than they were written in")
+	}
+	updates := -1
+	for _, t := range w.store.turns {
+		if t.update != updates { // a further attempt stands behind the one before
+			stored[t.update]++
+			if t.update < updates {
+				return fmt.Errorf("update %d was stored after %d", t.update, updates)
+			}
+			updates = t.update
+		}
+		told := t.settled != Restart && t.settled != Postpone
+		if t.settled == None || posts[t] > 1 || told != (posts[t] == 1) {
+			return fmt.Errorf("turn %d ended with %v and %d messages", t.id, t.settled, posts[t])
 		}
 	}
+	for id, times := range stored {
+		if times != 1 {
+			return fmt.Errorf("update %d was stored %d times", id, times)
+		}
+	}
+	return nil
 }
