@@ -73,6 +73,9 @@ func (s *Store) Ingest(ctx context.Context, batch []NewUpdate, now time.Time) (I
 				return err
 			}
 		}
+		if err := q.count(i.stored, 0, i.refused); err != nil {
+			return err
+		}
 		if i.at.NextOffset != cursor.NextOffset || i.at.Generation != cursor.Generation {
 			i.at.CommittedAt = fromMillis(q.now)
 			if err := q.moveCursor(s.bot.Fingerprint, i.at); err != nil {
@@ -99,6 +102,8 @@ type intake struct {
 	at       Cursor
 	sessions map[string]bool // those that surely have a row
 	freed    map[string]bool // those that nothing is held back in any more
+	stored   int             // updates that are stored now,
+	refused  int             // and those of them that nothing is done for
 }
 
 // stored is what the inbox knows of an update id.
@@ -186,6 +191,10 @@ func (i *intake) insert(key Key, n NewUpdate) error {
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 		i.bot, workOf(u.Kind, u.State), u.Generation, u.UpdateID, u.Kind, u.State, u.Reason, u.Digest, u.SessionID, u.ChatID,
 		u.TopicID, u.MessageID, u.FromID, flag(u.Private), u.Text, u.TurnID, u.CallbackID, millis(u.Date), i.now, millis(u.SettledAt))
+	i.stored++
+	if !u.SettledAt.IsZero() {
+		i.refused++
+	}
 	if err != nil || u.State != Queued || i.sessions[u.SessionID] {
 		return err
 	}

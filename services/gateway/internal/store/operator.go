@@ -7,19 +7,21 @@ import (
 
 // Stats counts what waits.
 func (s *Store) Stats(ctx context.Context) (st Stats, err error) {
-	err = s.read(ctx, func(q *tx) error {
-		if st.Cursor, err = q.cursor(s.bot.Fingerprint); err != nil {
-			return err
-		}
-		err := q.row(`SELECT
-				(SELECT count(*) FROM updates WHERE bot_id = $1 AND work = 'lane'),
-				(SELECT count(*) FROM turns WHERE bot_id = $1 AND ended_at = 0 AND state <> 'QUEUED'),
-				(SELECT count(*) FROM turns WHERE bot_id = $1 AND state = 'INTERRUPTED' AND resolution = ''),
-				(SELECT count(*) FROM outbox WHERE bot_id = $1 AND done_at = 0)`, q.bot).
-			Scan(&st.Queued, &st.Running, &st.Interrupted, &st.Outbox)
-		st.Queued -= st.Running // what runs is work of its lane until it ends
-		return err
-	})
+	err = s.read(ctx, func(q *tx) error { st, err = q.stats(s.bot.Fingerprint); return err })
+	return st, err
+}
+
+func (q *tx) stats(fingerprint string) (st Stats, err error) {
+	if st.Cursor, err = q.cursor(fingerprint); err != nil {
+		return st, err
+	}
+	err = q.row(`SELECT
+			(SELECT count(*) FROM updates WHERE bot_id = $1 AND work = 'lane'),
+			(SELECT count(*) FROM turns WHERE bot_id = $1 AND ended_at = 0 AND state <> 'QUEUED'),
+			(SELECT count(*) FROM turns WHERE bot_id = $1 AND state = 'INTERRUPTED' AND resolution = ''),
+			(SELECT count(*) FROM outbox WHERE bot_id = $1 AND done_at = 0)`, q.bot).
+		Scan(&st.Queued, &st.Running, &st.Interrupted, &st.Outbox)
+	st.Queued -= st.Running // what runs is work of its lane until it ends
 	return st, err
 }
 

@@ -49,7 +49,10 @@ func (q *tx) deliver(key Key) (settled bool, err error) {
 		WHERE bot_id = $1 AND update_id = $2 AND generation = $3 AND state = 'FINISHED' AND NOT EXISTS (
 			SELECT 1 FROM outbox WHERE bot_id = $1 AND update_id = $2 AND generation = $3 AND done_at = 0)`,
 		q.bot, key.UpdateID, key.Generation, q.now)
-	return settled, err
+	if err != nil || !settled {
+		return settled, err
+	}
+	return settled, q.count(0, 1, 0)
 }
 
 const traceColumns = `outbox_id, generation, update_id, turn_id, chat_id, topic_id, group_chat, kind, reply_to, state, attempts,

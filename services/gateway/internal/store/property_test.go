@@ -162,6 +162,20 @@ func (c *chaos) heads() {
 	}
 }
 
+// conserve checks that every update that was told is accounted for, once.
+func (c *chaos) conserve() {
+	if tally := c.tally(); tally.Lost() != 0 || tally.Accepted != int64(len(c.told)) {
+		c.t.Fatalf("%d updates were told, of which is known %+v", len(c.told), tally)
+	}
+}
+
+// prune takes away what is settled, and nothing of its account.
+func (c *chaos) prune() {
+	_, err := c.Prune(c.t.Context(), time.Now().Add(2*store.KeepFor))
+	c.must(err)
+	c.conserve()
+}
+
 // drain brings everything to its end.
 func (c *chaos) drain() {
 	ctx := c.t.Context()
@@ -234,9 +248,11 @@ func TestRandomHistoriesLoseNothingAndDoNothingTwice(t *testing.T) {
 						c.restart()
 					}
 					c.heads()
+					c.conserve()
 				}
 				c.drain()
 				c.check()
+				c.prune()
 			})
 		}
 	}

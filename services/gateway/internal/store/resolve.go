@@ -93,6 +93,9 @@ func (q *tx) drop(t Turn) error {
 	if err := q.setUpdate(t.Key, t.Kind, Dropped); err != nil {
 		return err
 	}
-	return q.exec(`UPDATE updates SET reason = 'dropped by decision' WHERE bot_id = $1 AND update_id = $2 AND generation = $3`,
-		q.bot, t.Key.UpdateID, t.Key.Generation)
+	if err := q.exec(`UPDATE updates SET reason = 'dropped by decision' WHERE bot_id = $1 AND update_id = $2 AND generation = $3`,
+		q.bot, t.Key.UpdateID, t.Key.Generation); err != nil {
+		return err
+	}
+	return q.count(0, 0, 1)
 }

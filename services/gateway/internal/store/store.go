@@ -154,6 +154,10 @@ func (q *tx) welcome(bot Bot, floor *int64) error {
 	if err != nil {
 		return err
 	}
+	if err := q.exec(`INSERT INTO totals (bot_id, accepted, answered, dropped) VALUES ($1, 0, 0, 0)
+		ON CONFLICT (bot_id) DO NOTHING`, bot.ID); err != nil {
+		return err
+	}
 	return q.exec(`INSERT INTO cursors (bot_id, fingerprint, generation, next_offset, committed_at)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (bot_id, fingerprint) DO NOTHING`,
 		bot.ID, bot.Fingerprint, generation, next, committedAt)

@@ -1,0 +1,158 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/sqldb"
+)
+
+func (d *desk) tally() store.Tally {
+	d.t.Helper()
+	v, err := d.Survey(d.t.Context())
+	d.must(err)
+	return v.Tally
+}
+
+func (d *desk) wantTally(what string, want store.Tally) {
+	d.t.Helper()
+	if diff := cmp.Diff(want, d.tally()); diff != "" {
+		d.t.Errorf("%s: %s", what, diff)
+	}
+	if lost := d.tally().Lost(); lost != 0 {
+		d.t.Errorf("%s: %d updates are lost", what, lost)
+	}
+}
+
+func TestTallyFollowsEveryUpdateToItsEnd(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		ctx := t.Context()
+		refused := prompt(3, "from a stranger")
+		refused.State, refused.Reason = store.Dropped, "not allowed"
+		d.ingest(prompt(1, "a"), prompt(2, "b"), refused, command(4, store.KindStatus))
+		d.wantTally("stored", store.Tally{Accepted: 4, Dropped: 1, Pending: 3})
+		d.ingest(prompt(1, "a")) // Telegram sends it again
+		d.wantTally("sent again", store.Tally{Accepted: 4, Dropped: 1, Pending: 3})
+		d.must(d.SettleCommand(ctx, key(4), false, nil))
+		d.wantTally("a command without an answer", store.Tally{Accepted: 4, Answered: 1, Dropped: 1, Pending: 2})
+		d.must(d.step(ctx, "assign", 1))
+		d.must(d.step(ctx, "interrupt", 1))
+		d.wantTally("interrupted", store.Tally{Accepted: 4, Answered: 1, Dropped: 1, Interrupted: 1, Pending: 1})
+		d.must(d.Assign(ctx, turnID(2, 1), worker, "j", ""))
+		d.must(second(d.Finish(ctx, turnID(2, 1), store.Outcome{Name: "succeeded"}, answer("b"))))
+		d.wantTally("its answer is not sent", store.Tally{Accepted: 4, Answered: 1, Dropped: 1, Interrupted: 1, Pending: 1})
+		d.sendAll()
+		d.wantTally("answered", store.Tally{Accepted: 4, Answered: 2, Dropped: 1, Interrupted: 1})
+		d.must(second(d.Resolve(ctx, turnID(1, 1), store.Again, "")))
+		d.wantTally("run again", store.Tally{Accepted: 4, Answered: 2, Dropped: 1, Pending: 1})
+		d.must(d.Assign(ctx, turnID(1, 2), worker, "j", ""))
+		d.must(d.Interrupt(ctx, turnID(1, 2), false, store.Outcome{Name: "interrupted"}, nil))
+		d.must(second(d.Resolve(ctx, turnID(1, 2), store.Drop, "")))
+		end := store.Tally{Accepted: 4, Answered: 2, Dropped: 2}
+		d.wantTally("dropped by decision", end)
+		d.reopen()
+		d.wantTally("after a restart", end)
+		if n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor)); n != 4 || err != nil {
+			t.Fatalf("Prune() = %d, %v", n, err)
+		}
+		d.wantTally("pruned", end)
+	})
+}
+
+// What the law is for: work that is in the store and that nothing finds any more.
+func TestTallyShowsWhatIsLost(t *testing.T) {
+	d := newDesk(t, sqlite)
+	d.ingest(prompt(1, "a"), prompt(2, "b"))
+	raw, err := sqldb.Connect(t.Context(), d.path)
+	d.must(err)
+	defer raw.Close()
+	for _, statement := range []string{`UPDATE updates SET work = '' WHERE update_id = 1`, `DELETE FROM updates WHERE update_id = 2`} {
+		d.must(raw.Write(t.Context(), func(tx *sql.Tx) error { _, err := tx.Exec(statement); return err }))
+	}
+	if tally := d.tally(); tally.Lost() != 2 {
+		t.Errorf("%d updates are lost of %+v", tally.Lost(), tally)
+	}
+}
+
+func TestSurveyTellsTheAgeOfTheOldest(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		ctx := t.Context()
+		if v, err := d.Survey(ctx); err != nil || v.OldestQueued != 0 || v.OldestUnsent != 0 {
+			t.Errorf("with nothing to do: %+v, %v", v, err)
+		}
+		for id, age := range map[int64]time.Duration{1: time.Hour, 2: time.Minute} {
+			u := prompt(id, "x")
+			u.SessionID = fmt.Sprint("telegram:", id)
+			must(t)(d.Ingest(ctx, []store.NewUpdate{u}, time.Now().Add(-age)))
+		}
+		v, err := d.Survey(ctx)
+		d.must(err)
+		if v.OldestQueued < time.Hour || v.OldestQueued > time.Hour+time.Minute || v.OldestUnsent != 0 {
+			t.Errorf("%+v", v)
+		}
+		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
+		d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("x"))))
+		if v, err = d.Survey(ctx); err != nil || v.OldestQueued < time.Minute || v.OldestQueued > time.Hour || v.OldestUnsent > time.Minute {
+			t.Errorf("%+v, %v", v, err)
+		}
+	})
+}
+
+func must(t *testing.T) func(any, error) {
+	return func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A store of a program that kept no totals counts what it still has.
+func TestTotalsOfAnOlderStore(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		first, err := os.ReadFile("migrations/0001_gateway.sql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := at(t)
+		old, err := sqldb.Open(t.Context(), path, sqldb.Migrations{Files: fstest.MapFS{"0001_gateway.sql": {Data: first}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = old.Write(t.Context(), func(tx *sql.Tx) error {
+			if _, err := tx.Exec(`INSERT INTO bots VALUES ($1, 'bot', 1, 0)`, botID); err != nil {
+				return err
+			}
+			for id, state := range []string{"QUEUED", "DELIVERED", "DELIVERED", "DROPPED", "SKIPPED", "SKIPPED"} {
+				work := ""
+				if state == "QUEUED" {
+					work = "lane"
+				}
+				if _, err := tx.Exec(`INSERT INTO updates VALUES ($1, $2, 1, 'prompt', $3, $4, '', '', 's', 1, 0, 1, 1, 1, '', '', '', 0, 0, 0, 0)`,
+					botID, id, state, work); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := old.Close(); err != nil {
+			t.Fatal(err)
+		}
+		d := &desk{t: t, path: path}
+		d.db, d.Store = open(t, path)
+		defer d.db.Close()
+		d.wantTally("migrated", store.Tally{Accepted: 6, Answered: 2, Dropped: 3, Pending: 1})
+	})
+}
