@@ -31,9 +31,9 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 		group.Go(func(ctx context.Context) error { return server.Serve(ctx, listener, stopGrace) })
 	}
 	if addr := g.MetricsAddr; !g.Once || addr != defaults().MetricsAddr {
-		g.metrics.watch(g)
+		g.watched()
 		group.Go(func(ctx context.Context) error {
-			return unheard(metrics.Serve(ctx, addr, g.metrics.registry, g.ready), "CHANNEL_METRICS_ADDR")
+			return unheard(metrics.Serve(ctx, addr, g.meter.Registry(), g.ready), "CHANNEL_METRICS_ADDR")
 		})
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 	"telecodex.dev/services/gateway/internal/delivery"
 	"telecodex.dev/services/gateway/internal/dispatch"
 	"telecodex.dev/services/gateway/internal/heartbeat"
+	"telecodex.dev/services/gateway/internal/meters"
 	"telecodex.dev/services/gateway/internal/operator"
 	"telecodex.dev/services/gateway/internal/poller"
 	"telecodex.dev/services/gateway/internal/store"
@@ -51,7 +52,7 @@ type gateway struct {
 	failed  atomic.Bool // a report said so
 	cycles  *operator.Cycles
 	tracker *cycle.Tracker
-	metrics *metricSet
+	meter   *meters.Meter
 
 	bot  *botapi.Client
 	db   *store.DB
@@ -99,7 +100,7 @@ func newGateway(config Config) *gateway {
 	if config.Stdout == nil {
 		config.Stdout = io.Discard
 	}
-	g := &gateway{Config: config, log: config.Log, cycles: operator.NewCycles(), metrics: newMetricSet()}
+	g := &gateway{Config: config, log: config.Log, cycles: operator.NewCycles(), meter: meters.New()}
 	g.waitFor("the gateway has only just begun")
 	options := cycle.Options{Gauges: g.gauges, Progress: g.cycles.Progress, OnSuccess: config.AckPolicy == AckOnSuccess}
 	if config.HeartbeatURL != "" {
@@ -114,7 +115,7 @@ func (g *gateway) report(r *telemetryv1.CycleReport) {
 	if r.GetStatus() == "failed" {
 		g.failed.Store(true)
 	}
-	g.metrics.count(r)
+	g.meter.Reported(r)
 	line, err := cycle.JSON(r)
 	if err == nil {
 		_, err = g.Stdout.Write(append(line, '\n'))
@@ -150,6 +151,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if g.db, err = store.Open(ctx, g.Store, g.log.Named("store")); err != nil {
 		return damaged(err)
 	}
+	g.db.Observe(g.meter.Committed)
 	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried, Permit: g.permit}); err != nil {
 		return err
 	}
@@ -166,6 +168,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 }
 
 func (g *gateway) retried(operation string) {
+	g.meter.Retried(operation)
 	if operation == "getUpdates" || operation == "getMe" {
 		g.tracker.FetchRetried()
 	}
@@ -212,10 +215,10 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 		}
 	}
 	p.sender = delivery.NewSender(delivery.Config{Store: held, Bot: g.bot, Reports: g.tracker, Budget: delivery.NewBudget(g.SendRate),
-		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Log: g.log.Named("delivery")})
+		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Meter: g.meter, Log: g.log.Named("delivery")})
 	p.dispatch = dispatch.New(dispatch.Config{Store: held, Workers: p.workers, Reports: g.tracker, Posted: p.sender.Wake,
 		Typing: p.sender.Typing, Pressed: p.sender.Pressed, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
-		Once: g.Once, InterruptedWait: g.InterruptedWait, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Log: g.log.Named("dispatch"),
+		Once: g.Once, InterruptedWait: g.InterruptedWait, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Meter: g.meter, Log: g.log.Named("dispatch"),
 		Turn: dispatch.Turn{Timeout: g.TurnTimeout, WorkingDir: g.WorkingDir, Sandbox: g.SandboxMode, Model: g.Model}})
 	config := g.pollerConfig()
 	config.Bot, config.Store, config.Wake = g.bot, held, p.dispatch.Wake
@@ -229,7 +232,7 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 
 func (g *gateway) pollerConfig() poller.Config {
 	return poller.Config{Tracker: g.tracker, CursorPath: g.CursorStatePath, Strict: g.StrictCursorState, LongPoll: g.LongPoll,
-		Interval: g.PollInterval, Once: g.Once, Echo: g.OrchestratorMode == ModeDefault, Log: g.log.Named("poller")}
+		Interval: g.PollInterval, Once: g.Once, Echo: g.OrchestratorMode == ModeDefault, Meter: g.meter, Log: g.log.Named("poller")}
 }
 
 // unopened judges why the gateway could not begin. Every cycle ends in a report,

@@ -32,9 +32,9 @@ func TestNoMoreIsHeldThanTheSessionsThatFit(t *testing.T) {
 			}
 			defer answer.Body.Close()
 			text, _ := io.ReadAll(answer.Body)
-			return strings.Contains(string(text), `telecodex_gateway_held{what="chats"} `+chats+"\n") &&
-				strings.Contains(string(text), `telecodex_gateway_held{what="idle sessions"} `+chats+"\n") &&
-				strings.Contains(string(text), `telecodex_gateway_held{what="lanes"} 0`+"\n")
+			return strings.Contains(string(text), `telecodex_gateway_memory_entries{kind="chats"} `+chats+"\n") &&
+				strings.Contains(string(text), `telecodex_gateway_memory_entries{kind="sessions"} `+chats+"\n") &&
+				strings.Contains(string(text), `telecodex_gateway_memory_entries{kind="lanes"} 0`+"\n")
 		}
 	}
 	defer http.DefaultClient.CloseIdleConnections()

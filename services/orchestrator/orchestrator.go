@@ -21,6 +21,7 @@ import (
 	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
+	"telecodex.dev/services/orchestrator/internal/meters"
 	"telecodex.dev/services/orchestrator/internal/proctree"
 	"telecodex.dev/services/orchestrator/internal/server"
 	"telecodex.dev/services/orchestrator/internal/statedir"
@@ -67,12 +68,13 @@ type worker struct {
 	manager    *turn.Manager
 	server     *rpc.Server
 	listener   net.Listener
+	meter      *meters.Meter
 }
 
 // open takes hold of the worker's disk and ends what an earlier process of it
 // left open, before anyone can ask.
 func open(ctx context.Context, c Config) (w *worker, err error) {
-	w = &worker{config: c}
+	w = &worker{config: c, meter: meters.New()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -99,9 +101,14 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 	if w.journal, err = journal.Open(ctx, w.dir.Journal()); err != nil {
 		return w, err
 	}
+	w.journal.Observe(w.meter.Committed)
 	w.engine = codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(w.dir.Home()), c.CodexEnv, nil), Supervisor: w.supervisor})
 	w.manager = turn.NewManager(turn.Options{
-		Journal: w.journal, Engine: w.engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Log: c.Log.Named("turn"),
+		Journal: w.journal, Engine: w.engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Meter: w.meter, Log: c.Log.Named("turn"),
+	})
+	w.meter.Slots(func() (total, used int, draining bool) {
+		status := w.manager.Status()
+		return status.Total, status.Used, status.Draining
 	})
 	if err := w.manager.Recover(ctx); err != nil {
 		return w, fmt.Errorf("end the turns of an earlier process: %w", err)
@@ -125,6 +132,7 @@ func (w *worker) serverOptions() server.Options {
 		Env:        c.CodexEnv,
 		Mask:       c.mask(w.dir),
 		Keep:       c.keep(w.dir),
+		Meter:      w.meter,
 	}
 }
 
@@ -151,7 +159,7 @@ func (w *worker) serve(ctx context.Context) error {
 	group.Go(func(context.Context) error { w.showHealth(calls); return nil })
 	group.Go(func(context.Context) error { return w.server.Serve(calls, w.listener, callGrace) })
 	group.Go(func(ctx context.Context) error {
-		return metrics.Serve(ctx, w.config.MetricsAddr, w.registry(), w.ready)
+		return metrics.Serve(ctx, w.config.MetricsAddr, w.meter.Registry(), w.ready)
 	})
 	group.Go(w.prune)
 	group.Go(w.lookForCodex)

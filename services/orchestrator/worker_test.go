@@ -206,13 +206,15 @@ func TestMetricsOfAWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`telecodex_turns_total{state="succeeded"} 1`, `telecodex_turns_total{state="failed"} 1`, "telecodex_turn_slots 16", "telecodex_turns_running 0",
+		`telecodex_orchestrator_turns_ended_total{state="succeeded"} 1`, `telecodex_orchestrator_turns_ended_total{state="failed"} 1`,
+		`telecodex_orchestrator_turn_failures_total{cause="turn_failed"} 1`, `telecodex_orchestrator_codex_starts_total{outcome="started"} 2`,
+		`telecodex_orchestrator_slots{state="free"} 16`, `telecodex_orchestrator_slots{state="used"} 0`, "telecodex_orchestrator_streams 0",
 	} {
 		if !strings.Contains(string(body), want+"\n") {
 			t.Errorf("no %s", want)
 		}
 	}
-	if strings.Contains(string(body), "telecodex_unknown_events_total 0\n") {
+	if strings.Contains(string(body), `telecodex_orchestrator_events_total{kind="unknown"} 0`+"\n") {
 		t.Error("the unknown events of the turn are not counted")
 	}
 }

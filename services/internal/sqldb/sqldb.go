@@ -28,7 +28,15 @@ type DB struct {
 	writes *sql.TxOptions // nil: as the connection begins them
 	reads  *sql.TxOptions
 	limit  time.Duration // of a transaction; 0: none
+	// observe is told of every Write, but for those that their caller gave up; nil:
+	// nobody is.
+	observe func(took time.Duration, err error)
 }
+
+// Observe has every Write timed, from its beginning until it is on the disk, or
+// until the database failed; one that fn gives up is not. It is called once, before
+// the first of them; f must not block.
+func (db *DB) Observe(f func(took time.Duration, err error)) { db.observe = f }
 
 // Open is Connect and then Migrate.
 func Open(ctx context.Context, target string, migrations Migrations) (*DB, error) {
@@ -103,7 +111,12 @@ func (db *DB) Close() error { return errors.Join(db.writer.Close(), db.reader.Cl
 // begins by locking it, and from then on sees all that they have committed. See
 // InDoubt for the one error that does not mean that nothing was written.
 func (db *DB) Write(ctx context.Context, fn func(*sql.Tx) error) error {
-	return db.transact(ctx, db.writer, db.writes, fn)
+	began := time.Now()
+	err := db.transact(ctx, db.writer, db.writes, fn)
+	if _, broken := errors.AsType[*Error](err); db.observe != nil && (err == nil || broken) {
+		db.observe(time.Since(began), err)
+	}
+	return err
 }
 
 // Read runs fn on one consistent snapshot.

@@ -32,6 +32,13 @@ const (
 	ServiceCycleError   = "service-cycle-error"
 )
 
+// Codes are the codes of all details.
+func Codes() []string {
+	return []string{FetchException, ProcessingException, AckFailed, CodexTimeout, CodexExecFailed, CodexInvalidAnswer, CodexContract,
+		TurnInterrupted, TurnCancelled, DeliveryInDoubt, AllowlistDrop, StaleDrop, CursorLoadError, CursorSaveError, ProcessOnceFailed,
+		LoopCycleFailed, OrchestratorError, AdapterError, ServiceCycleError}
+}
+
 // Categories of details.
 const (
 	categoryError = "error"

@@ -64,17 +64,29 @@ func (y *tally) acknowledge(updateID int64) {
 		Message: fmt.Sprintf("update %d: ack failed: CursorFileError: %v", updateID, y.ackFailed)})
 }
 
+// Reasons of reports that did not fail. Those of the others are codes of details.
+const (
+	withErrors = "completed-with-errors"
+	noUpdates  = "no-updates"
+	processed  = "processed"
+)
+
+// Reasons are the reasons of all reports.
+func Reasons() []string {
+	return []string{withErrors, noUpdates, processed, FetchException, ProcessOnceFailed, LoopCycleFailed}
+}
+
 // outcome is the report's status and reason.
 func (y *tally) outcome() (status, reason string) {
 	switch {
 	case y.failure != "":
 		return "failed", y.failure
 	case len(y.errors) > 0:
-		return "ok", "completed-with-errors"
+		return "ok", withErrors
 	case y.fetchedCount == 0:
-		return "ok", "no-updates"
+		return "ok", noUpdates
 	}
-	return "ok", "processed"
+	return "ok", processed
 }
 
 // measured is what the keys say that were placeholders once.

@@ -10,6 +10,7 @@ import (
 
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/meters"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/lifecycle"
@@ -28,6 +29,7 @@ type Config struct {
 	Once bool
 	// Patience is how long sending may fail before it is reported; 0: 10 s.
 	Patience time.Duration
+	Meter    *meters.Meter
 	Log      *zap.Logger
 }
 

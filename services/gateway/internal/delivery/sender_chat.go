@@ -12,6 +12,7 @@ import (
 	"telecodex.dev/services/gateway/internal/admission"
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/meters"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/lifecycle"
@@ -97,7 +98,9 @@ func (c *chat) next(ctx context.Context) (again bool, err error) {
 	crashpoint.Here(crashpoint.Sending)
 	messageID, sendErr := c.send(ctx, o)
 	crashpoint.Here(crashpoint.Answered)
-	c.spent[o.Key] += time.Since(started)
+	took := time.Since(started)
+	c.spent[o.Key] += took
+	c.Meter.Sending(o.Kind, c.outcome(sendErr), took)
 	again, err = c.after(ctx, o, messageID, sendErr)
 	if err != nil {
 		return c.storeFailed(ctx, err)
@@ -227,6 +230,22 @@ func (c *chat) after(ctx context.Context, o store.Outgoing, messageID int64, err
 	return c.retry(ctx, o, failure, err)
 }
 
+// outcome is what became of a call, for those who watch.
+func (c *chat) outcome(err error) string {
+	failure, known := errors.AsType[*botapi.Error](err)
+	switch {
+	case err == nil:
+		return meters.Sent
+	case !known, failure.MigrateToChatID != 0, failure.ThreadNotFound():
+		return meters.Retried
+	case failure.RetryAfter > 0:
+		return meters.RateLimited
+	case permanent(failure) && !c.bears(failure):
+		return meters.Refused
+	}
+	return meters.Retried
+}
+
 // permanent says whether the same call fails for ever. A token that is refused
 // says nothing about the message.
 func permanent(e *botapi.Error) bool {
@@ -332,6 +351,7 @@ func (c *chat) left(ctx context.Context, cause error) {
 
 // doubt reports a message that may arrive twice.
 func (s *Sender) doubt(cycleOf store.Key, o store.Outgoing) {
+	s.Meter.Doubted()
 	s.Log.Warn("message may have been sent; it is sent again", zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID))
 	s.Reports.Diagnostic(cycleOf, cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o),
 		Message: fmt.Sprintf("update %d: a message may have been sent already; it is sent again", o.Key.UpdateID)})

@@ -8,6 +8,7 @@ import (
 
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/lane"
+	"telecodex.dev/services/gateway/internal/meters"
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
@@ -161,6 +162,7 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 		return []lane.Input{{Kind: lane.Failed, Action: lane.Wait}}
 	}
 	r.accepted = nil
+	r.m.Meter.Called(e.String())
 	if e == lane.Run {
 		r.last, r.reply = 0, reply{}
 		r.call = runTurn(ctx, client, r.head, r.m.Turn)
@@ -194,6 +196,9 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 			return err
 		}
 		crashpoint.Here(crashpoint.Assigned)
+		if t.Attempt == 1 {
+			r.m.Meter.Assigned(t.ReceivedAt)
+		}
 		t.WorkerID, t.JournalID, t.WorkingDir = r.place.Worker.ID, r.place.Worker.JournalID, r.m.Turn.WorkingDir
 	case lane.Unassign:
 		if err := st.Unassign(ctx, t.ID); err != nil {
@@ -236,6 +241,7 @@ func (r *runner) postpone(ctx context.Context) error {
 	if _, err := r.m.Store.Postpone(ctx, r.head.ID, outcome); err != nil {
 		return err
 	}
+	r.m.Meter.Again(meters.NotStarted)
 	r.postponed.times++
 	r.postponed.message = outcome.ErrorMessage
 	r.log.Warn("Codex could not be started; the turn is tried again later", zap.String("turn", r.head.ID),
@@ -270,7 +276,13 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 	crashpoint.Here(crashpoint.Settled)
 	r.log.Info("turn settled", zap.String("turn", t.ID), zap.String("as", e.String()), zap.String("outcome", outcome.Name),
 		zap.String("code", outcome.ErrorCode))
-	if e != lane.Restart {
+	switch e {
+	case lane.Restart:
+		r.m.Meter.Again(meters.NotResumable)
+	case lane.SettleNew:
+		r.m.cancelDone(t.Key)
+	default:
+		r.m.Meter.Settled(outcome.Name, t.ReceivedAt)
 		r.m.cancelDone(t.Key)
 	}
 	if len(messages) > 0 {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/meters"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/gateway/internal/workers"
 	"telecodex.dev/services/internal/lifecycle"
@@ -58,6 +59,7 @@ type Config struct {
 	SessionMax  int
 	SessionIdle time.Duration
 	Evicted     func(chatID int64)
+	Meter       *meters.Meter
 	Log         *zap.Logger
 }
 

@@ -249,6 +249,7 @@ func (r *runner) take(i item) (lane.Input, bool) {
 	}
 	r.closeCall()
 	r.refused = i.err
+	r.m.Meter.CallFailed(rpc.ReasonOf(i.err))
 	action := actionOf(i.err)
 	if action == lane.Unknown && r.state.Phase == lane.Calling && !r.state.Doubt && neverRuns(i.err) {
 		action = lane.Fail
@@ -273,6 +274,7 @@ func (r *runner) takeEvent(e *orchestratorv1.TurnEvent) (lane.Input, bool) {
 		r.patience.failed()
 		return lane.Input{Kind: lane.Gap}, true
 	}
+	r.m.Meter.Heard()
 	if r.last = e.GetSequence(); r.last > r.seen {
 		r.seen = r.last
 		r.patience.progressed()

@@ -33,6 +33,7 @@ func (p *Poller) commit(ctx context.Context, c *cycle.Cycle, updates []botapi.Up
 	}
 	crashpoint.Here(crashpoint.Ingested)
 	p.cursor = in.Cursor
+	p.Meter.Took(in)
 	handed, sessions, commands := sortOut(in.New)
 	b := batchOf(in, floor, took)
 	// A batch that was handed on is committed and is answered: what a strict cursor

@@ -16,6 +16,7 @@ import (
 	"telecodex.dev/services/gateway/internal/admission"
 	"telecodex.dev/services/gateway/internal/botapi"
 	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/meters"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
 )
@@ -41,8 +42,9 @@ type Config struct {
 	Echo bool
 	// Wake is told of what a commit has brought: sessions with new work in their
 	// lanes, and whether there are commands.
-	Wake func(sessions []string, commands bool)
-	Log  *zap.Logger
+	Wake  func(sessions []string, commands bool)
+	Meter *meters.Meter
+	Log   *zap.Logger
 }
 
 // Poller is the one that polls for a bot.
@@ -146,11 +148,13 @@ func (p *Poller) cycle(ctx context.Context, short bool) (asked bool, wait time.D
 	case asked || ctx.Err() != nil:
 		// What was fetched, if anything, is not confirmed and comes again.
 		c.Empty(took)
+		p.Meter.Polled(meters.PollCut)
 		return asked, 0, nil
 	case err != nil:
 		return false, p.fetchFailed(ctx, c, err, took), p.checkLease(ctx, err)
 	}
 	p.failed = 0
+	p.Meter.Polled(meters.PollOK)
 	p.success.Store(time.Now().UnixMilli())
 	if len(updates) == 0 {
 		b := cycle.Batch{FetchTime: took, Failed: p.save(c)}
@@ -204,10 +208,12 @@ func (p *Poller) fetch(ctx context.Context, short bool) (updates []botapi.Update
 // fetchFailed reports a failed getUpdates and says how long to wait.
 func (p *Poller) fetchFailed(ctx context.Context, c *cycle.Cycle, err error, took time.Duration) time.Duration {
 	c.Fetched(cycle.Batch{FetchTime: took, Failed: err})
-	wait := p.backoff()
+	wait, outcome := p.backoff(), meters.PollFailed
+	defer func() { p.Meter.Polled(outcome) }()
 	var failure *botapi.Error
 	if errors.As(err, &failure) {
 		if failure.Conflict() {
+			outcome = meters.PollConflict
 			// Another poller, or a webhook. Two that insist would go on killing
 			// each other's polls in step; chance lets one of them win.
 			p.Log.Error("another poller or a webhook takes the bot's updates", zap.Int64("bot_id", p.Store.Bot().ID))

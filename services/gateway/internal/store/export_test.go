@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io/fs"
 	"testing/fstest"
 
 	"telecodex.dev/services/internal/sqldb"
@@ -36,6 +37,13 @@ func (db *DB) LimitPages(ctx context.Context, pages int) error {
 
 // Newer makes the database one of a newer program.
 func (db *DB) Newer(ctx context.Context) error {
-	files := fstest.MapFS{"0001_gateway.sql": {}, "9999_newer.sql": {Data: []byte("CREATE TABLE newer (id BIGINT)")}}
+	files := fstest.MapFS{"9999_newer.sql": {Data: []byte("CREATE TABLE newer (id BIGINT)")}}
+	known, err := fs.Glob(db.migrations.Files, "*.sql")
+	if err != nil {
+		return err
+	}
+	for _, name := range known {
+		files[name] = &fstest.MapFile{}
+	}
 	return db.sql.Migrate(ctx, sqldb.Migrations{Files: files}, nil)
 }

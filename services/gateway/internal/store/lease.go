@@ -169,7 +169,7 @@ func (db *DB) take(ctx context.Context, bot Bot, floor *int64, seen lease, ttl t
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, bot: bot, ttl: ttl, guarded: guarded}
+	s := &Store{db: db, bot: bot, ttl: ttl, guarded: guarded, took: seen.holder != "" && seen.holder != db.holder}
 	s.group = sqldb.NewGroup(db.sql, s.fence, s.fenced)
 	began := time.Now()
 	err = db.sql.Migrate(ctx, db.migrations, func(t *sql.Tx) error {
@@ -229,13 +229,17 @@ func (s *Store) Beat(ctx context.Context) error {
 // done right after it. It writes only when the last write is so long ago that
 // somebody could soon have taken over; a process that was frozen finds out here.
 func (s *Store) Hold(ctx context.Context) error {
-	s.leaseMu.Lock()
-	age := since(s.confirmed)
-	s.leaseMu.Unlock()
-	if age < s.ttl*2/3 {
+	if s.Silent() < s.ttl*2/3 {
 		return nil
 	}
 	return s.Beat(ctx)
+}
+
+// Silent is how long ago it last was certain that this gateway holds the bot.
+func (s *Store) Silent() time.Duration {
+	s.leaseMu.Lock()
+	defer s.leaseMu.Unlock()
+	return since(s.confirmed)
 }
 
 // since is how long ago a moment was, by whichever clock says longer: the monotonic

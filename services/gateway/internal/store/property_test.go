@@ -171,7 +171,7 @@ func (c *chaos) conserve() {
 
 // prune takes away what is settled, and nothing of its account.
 func (c *chaos) prune() {
-	_, err := c.Prune(c.t.Context(), time.Now().Add(2*store.KeepFor))
+	_, err := c.Prune(c.t.Context(), time.Now().Add(2*store.KeepFor), 1000)
 	c.must(err)
 	c.conserve()
 }

@@ -53,6 +53,7 @@ type Store struct {
 	epoch int64
 	ttl   time.Duration
 	beat  int64 // of the transaction that runs
+	took  bool  // from a gateway that had not released it
 
 	leaseMu   sync.Mutex
 	guarded   bool
@@ -115,6 +116,10 @@ func Open(ctx context.Context, dsn string, log *zap.Logger) (*DB, error) {
 	return db, nil
 }
 
+// Observe has every write transaction timed. It is called once, before the first of
+// them; f must not block.
+func (db *DB) Observe(f func(took time.Duration, err error)) { db.sql.Observe(f) }
+
 // CheckDSN says whether dsn can name a database, as far as its text goes. It never
 // repeats it: a URL holds a password.
 func CheckDSN(dsn string) error {
@@ -168,6 +173,9 @@ func (s *Store) Bot() Bot { return s.bot }
 
 // Epoch counts the gateways that have held the bot; this one's number.
 func (s *Store) Epoch() int64 { return s.epoch }
+
+// TookOver says whether the bot was taken from a gateway that had not released it.
+func (s *Store) TookOver() bool { return s.took }
 
 // write runs fn in a fenced transaction; when it returns nil, what fn wrote is
 // on the disk.

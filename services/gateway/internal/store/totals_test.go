@@ -60,7 +60,10 @@ func TestTallyFollowsEveryUpdateToItsEnd(t *testing.T) {
 		d.wantTally("dropped by decision", end)
 		d.reopen()
 		d.wantTally("after a restart", end)
-		if n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor)); n != 4 || err != nil {
+		for _, id := range []string{turnID(1, 1), turnID(1, 2), turnID(2, 1)} {
+			d.must(d.Acknowledged(ctx, id))
+		}
+		if n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor), 1000); n != 4 || err != nil {
 			t.Fatalf("Prune() = %d, %v", n, err)
 		}
 		d.wantTally("pruned", end)

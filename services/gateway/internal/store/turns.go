@@ -30,18 +30,18 @@ func (q *tx) parseTurnID(id string) (key Key, attempt int, ok bool) {
 const turnQuery = `SELECT t.turn_id, t.generation, t.update_id, t.attempt, t.session_id, u.chat_id, u.topic_id, u.message_id,
 		u.private, u.kind, CASE t.prompt WHEN '' THEN u.text ELSE t.prompt END, t.state, t.thread_id, t.worker_id, t.journal_id, t.working_dir,
 		t.outcome, t.error_code, t.error_message, t.input_tokens, t.cached_input_tokens, t.cache_write_input_tokens,
-		t.output_tokens, t.reasoning_output_tokens, t.resolution, t.acknowledged_at, t.created_at, t.assigned_at, t.accepted_at,
+		t.output_tokens, t.reasoning_output_tokens, t.resolution, t.acknowledged_at, u.received_at, t.created_at, t.assigned_at, t.accepted_at,
 		t.ended_at
 	FROM turns t JOIN updates u ON u.bot_id = t.bot_id AND u.update_id = t.update_id AND u.generation = t.generation `
 
 func readTurn(row scanner) (t Turn, err error) {
-	var acknowledged, created, assigned, accepted, ended int64
+	var acknowledged, received, created, assigned, accepted, ended int64
 	err = row.Scan(&t.ID, &t.Key.Generation, &t.Key.UpdateID, &t.Attempt, &t.SessionID, &t.ChatID, &t.TopicID, &t.MessageID,
 		&t.Private, &t.Kind, &t.Prompt, &t.State, &t.ThreadID, &t.WorkerID, &t.JournalID, &t.WorkingDir,
 		&t.Outcome, &t.ErrorCode, &t.ErrorMessage, &t.Usage.InputTokens, &t.Usage.CachedInputTokens, &t.Usage.CacheWriteInputTokens,
-		&t.Usage.OutputTokens, &t.Usage.ReasoningOutputTokens, &t.Resolution, &acknowledged, &created, &assigned, &accepted, &ended)
+		&t.Usage.OutputTokens, &t.Usage.ReasoningOutputTokens, &t.Resolution, &acknowledged, &received, &created, &assigned, &accepted, &ended)
 	t.Acknowledged = acknowledged > 0
-	t.CreatedAt, t.AssignedAt = fromMillis(created), fromMillis(assigned)
+	t.ReceivedAt, t.CreatedAt, t.AssignedAt = fromMillis(received), fromMillis(created), fromMillis(assigned)
 	t.AcceptedAt, t.EndedAt = fromMillis(accepted), fromMillis(ended)
 	return t, err
 }
@@ -49,7 +49,8 @@ func readTurn(row scanner) (t Turn, err error) {
 // firstTurn is the turn an update becomes before anything has happened to it.
 func (q *tx) firstTurn(u Update) Turn {
 	return Turn{ID: TurnID(q.bot, u.Key, 1), Key: u.Key, Attempt: 1, SessionID: u.SessionID, ChatID: u.ChatID, TopicID: u.TopicID,
-		MessageID: u.MessageID, Private: u.Private, Kind: u.Kind, Prompt: u.Text, State: Queued, CreatedAt: u.ReceivedAt}
+		MessageID: u.MessageID, Private: u.Private, Kind: u.Kind, Prompt: u.Text, State: Queued, ReceivedAt: u.ReceivedAt,
+		CreatedAt: u.ReceivedAt}
 }
 
 func (q *tx) update(key Key) (Update, bool, error) {

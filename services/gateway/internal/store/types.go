@@ -159,6 +159,7 @@ type Turn struct {
 	Usage        Usage
 	Resolution   string // resume, again or drop, once a person has decided
 	Acknowledged bool
+	ReceivedAt   time.Time // of its update
 	CreatedAt    time.Time
 	AssignedAt   time.Time
 	AcceptedAt   time.Time

@@ -20,6 +20,7 @@ const (
 // Stats counts what a decoder has seen.
 type Stats struct {
 	Lines         uint64 // blank ones among them
+	Bytes         uint64 // of lines, without their ends
 	UnknownEvents uint64 // events of an unknown type
 	UnknownItems  uint64 // items of an unknown type
 	LineErrors    uint64 // lines that are no event
@@ -86,6 +87,7 @@ func (d *Decoder) take(batch []*event) []*event {
 // decode appends the events of a line.
 func (d *Decoder) decode(batch []*event, n normalizer, l line) []*event {
 	d.stats.Lines++
+	d.stats.Bytes += l.size
 	d.stats.LongestLine = max(d.stats.LongestLine, l.size)
 	if l.size == 0 || l.text != nil && skipSpace(l.text, 0) == len(l.text) {
 		return batch

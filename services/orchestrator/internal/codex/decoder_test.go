@@ -321,7 +321,7 @@ func TestEveryWayOfReadingGivesTheSameEvents(t *testing.T) {
 func TestStats(t *testing.T) {
 	corpus := "\n" + `{"type":"new"}` + "\n" + `{"type":"item.completed","item":{"id":"i","type":"new"}}` + "\n" + "garbage\n" + `{"type":"error"}` + "\n"
 	_, stats := decodeAll(t, strings.NewReader(corpus))
-	if want := (Stats{Lines: 5, UnknownEvents: 1, UnknownItems: 1, LineErrors: 2, LongestLine: 56}); stats != want {
+	if want := (Stats{Lines: 5, Bytes: 93, UnknownEvents: 1, UnknownItems: 1, LineErrors: 2, LongestLine: 56}); stats != want {
 		t.Errorf("got %+v, want %+v", stats, want)
 	}
 }

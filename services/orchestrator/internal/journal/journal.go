@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -83,6 +84,10 @@ func identify(ctx context.Context, db *sqldb.DB) (id string, err error) {
 	})
 	return id, err
 }
+
+// Observe has every write transaction timed. It is called once, before anything is
+// written; f must not block.
+func (j *Journal) Observe(f func(took time.Duration, err error)) { j.db.Observe(f) }
 
 // ID is random and stays with the file: another id means another disk.
 func (j *Journal) ID() string { return j.id }

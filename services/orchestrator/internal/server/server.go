@@ -16,6 +16,7 @@ import (
 	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
+	"telecodex.dev/services/orchestrator/internal/meters"
 	"telecodex.dev/services/orchestrator/internal/turn"
 )
 
@@ -46,6 +47,7 @@ type Options struct {
 	Env         map[string]string // environment of Codex, below the request's own
 	Mask        []string          // what Codex must not see
 	Keep        []string          // and what of it nevertheless
+	Meter       *meters.Meter
 }
 
 // Server implements OrchestratorService.

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
-	"telecodex.dev/services/orchestrator/internal/turn"
 )
 
 // heartbeat is how often WatchWorker speaks when nothing changes.
@@ -34,7 +33,7 @@ func (s *Server) RunTurn(r *orchestratorv1.RunTurnRequest, stream grpc.ServerStr
 	accepted := &orchestratorv1.RunTurnResponse{Payload: &orchestratorv1.RunTurnResponse_Accepted{Accepted: s.accepted(attached)}}
 	payload := &orchestratorv1.RunTurnResponse_Event{}
 	response := &orchestratorv1.RunTurnResponse{Payload: payload}
-	return relay(s.o.Manager, stream, r.GetTurnId(), r.GetAfterSequence(), accepted, func(event *orchestratorv1.TurnEvent) *orchestratorv1.RunTurnResponse {
+	return relay(s, stream, r.GetTurnId(), r.GetAfterSequence(), accepted, func(event *orchestratorv1.TurnEvent) *orchestratorv1.RunTurnResponse {
 		payload.Event = event
 		return response
 	})
@@ -73,7 +72,7 @@ func (s *Server) WatchTurn(r *orchestratorv1.WatchTurnRequest, stream grpc.Serve
 	accepted := &orchestratorv1.WatchTurnResponse{Payload: &orchestratorv1.WatchTurnResponse_Accepted{Accepted: s.accepted(true)}}
 	payload := &orchestratorv1.WatchTurnResponse_Event{}
 	response := &orchestratorv1.WatchTurnResponse{Payload: payload}
-	return relay(s.o.Manager, stream, r.GetTurnId(), r.GetAfterSequence(), accepted, func(event *orchestratorv1.TurnEvent) *orchestratorv1.WatchTurnResponse {
+	return relay(s, stream, r.GetTurnId(), r.GetAfterSequence(), accepted, func(event *orchestratorv1.TurnEvent) *orchestratorv1.WatchTurnResponse {
 		payload.Event = event
 		return response
 	})
@@ -86,8 +85,10 @@ func (s *Server) accepted(attached bool) *orchestratorv1.Accepted {
 // relay sends headers, the first message, and every event to the finished one.
 // wrap may return the same message each time: Send has encoded it when it
 // returns.
-func relay[M any](m *turn.Manager, stream grpc.ServerStreamingServer[M], turnID string, after uint64, first *M, wrap func(*orchestratorv1.TurnEvent) *M) error {
-	events, err := m.Follow(stream.Context(), turnID, after)
+func relay[M any](s *Server, stream grpc.ServerStreamingServer[M], turnID string, after uint64, first *M, wrap func(*orchestratorv1.TurnEvent) *M) error {
+	opened := time.Now()
+	defer s.o.Meter.Opened()()
+	events, err := s.o.Manager.Follow(stream.Context(), turnID, after)
 	if err != nil {
 		return failure(err)
 	}
@@ -106,8 +107,18 @@ func relay[M any](m *turn.Manager, stream grpc.ServerStreamingServer[M], turnID 
 				return err
 			}
 		}
+		s.o.Meter.Sent(len(batch), live(batch[0], opened))
 	}
 	return nil
+}
+
+// live is when an event was made, zero for one that was there before the stream:
+// that it comes late is no delay.
+func live(event *orchestratorv1.TurnEvent, opened time.Time) time.Time {
+	if at := event.GetOccurredAt().AsTime(); !at.Before(opened) {
+		return at
+	}
+	return time.Time{}
 }
 
 // WatchWorker streams how busy the worker is: at once, when it changes, and as a

@@ -17,6 +17,7 @@ import (
 	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
+	"telecodex.dev/services/orchestrator/internal/meters"
 )
 
 // Errors of the manager. Failures of the journal come as they are.
@@ -38,6 +39,7 @@ type Options struct {
 	Slots   int           // turns that may run at once
 	Timeout time.Duration // of a turn whose request names none
 	Idle    time.Duration // without an event while no item is in progress
+	Meter   *meters.Meter
 	Log     *zap.Logger
 }
 
@@ -48,8 +50,8 @@ type Manager struct {
 	slots   int
 	timeout time.Duration
 	idle    time.Duration
+	meter   *meters.Meter
 	log     *zap.Logger
-	stats   Stats
 
 	running   sync.WaitGroup
 	abandoned chan struct{} // closed when waiting for the disk is over
@@ -66,7 +68,7 @@ type Manager struct {
 // NewManager returns a manager. Drain ends it.
 func NewManager(o Options) *Manager {
 	return &Manager{
-		journal: o.Journal, engine: o.Engine, slots: o.Slots, timeout: o.Timeout, idle: o.Idle, log: o.Log,
+		journal: o.Journal, engine: o.Engine, slots: o.Slots, timeout: o.Timeout, idle: o.Idle, meter: o.Meter, log: o.Log,
 		abandoned: make(chan struct{}), turns: map[string]*Turn{}, sessions: map[string]*Turn{}, changed: make(chan struct{}),
 	}
 }
@@ -112,7 +114,7 @@ func (m *Manager) recover(ctx context.Context, record journal.Record, log *journ
 	if err := <-result; err != nil {
 		return err
 	}
-	m.stats.end(finished.GetState())
+	m.meter.Ended(finished, 0)
 	m.log.Warn("turn of an earlier process ended", zap.String("turn_id", record.TurnID), zap.Stringer("state", finished.GetState()))
 	return nil
 }

@@ -111,6 +111,7 @@ func (t *Turn) run() {
 		return
 	}
 	t.started = time.Now()
+	t.manager.meter.Started()
 	t.execute()
 	crashpoint.Here(crashpoint.Reaped)
 	t.conclude(t.outcome.finish(t.ending))
@@ -156,7 +157,9 @@ func (t *Turn) spawn() (codex.Run, error) {
 			return nil, err
 		}
 	}
-	return t.manager.engine.Start(t.spec.Codex)
+	run, err := t.manager.engine.Start(t.spec.Codex)
+	t.manager.meter.Spawned(err)
+	return run, err
 }
 
 // take stamps events, keeps track of them and hands them to the journal.
@@ -168,7 +171,7 @@ func (t *Turn) take(events []*orchestratorv1.TurnEvent) {
 			event := events[n]
 			t.stamp(event)
 			t.outcome.observe(event)
-			t.manager.stats.observe(event)
+			t.manager.meter.Made(event)
 			bytes += sizeOf(event)
 			n++
 		}
@@ -254,7 +257,7 @@ func (t *Turn) conclude(finished *orchestratorv1.Finished) {
 			return
 		}
 	}
-	t.manager.stats.end(finished.GetState())
+	t.manager.meter.Ended(finished, time.Since(t.started))
 	t.log.Info("turn ended", zap.Stringer("state", finished.GetState()), zap.Stringer("cause", finished.GetErrorDetail().GetCause()),
 		zap.Uint64("events", t.sequence), zap.Duration("took", time.Since(t.started)))
 }
@@ -280,10 +283,13 @@ type chunk struct {
 }
 
 // read reads Codex's output ahead of the turn's goroutine, by one chunk.
-func read(run codex.Run, chunks chan<- chunk) {
+func (t *Turn) read(run codex.Run, chunks chan<- chunk) {
 	defer close(chunks)
-	for {
+	for before := uint64(0); ; {
 		events, err := run.Next()
+		now := run.Stats().Bytes
+		t.manager.meter.Read(now - before)
+		before = now
 		chunks <- chunk{events, err}
 		if err != nil {
 			return

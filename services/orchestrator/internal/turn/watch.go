@@ -47,7 +47,7 @@ func (w *watch) follow() {
 	if !time.Now().Before(w.limit) { // Codex took longer to start than the turn may
 		w.stop(orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT)
 	}
-	go read(w.run, w.chunks)
+	go w.turn.read(w.run, w.chunks)
 	failure := w.turn.failure
 	for w.chunks != nil || w.gone != nil {
 		select {
