@@ -1,0 +1,177 @@
+package observe
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	rulesFile     = "../../../deploy/prometheus/rules/telecodex.yml"
+	ruleTests     = "../../../deploy/prometheus/tests/telecodex_test.yml"
+	dashboardFile = "../../../deploy/grafana/dashboards/telecodex.json"
+)
+
+var (
+	selector   = regexp.MustCompile(`\b((?:telecodex|process|go)_[a-z0-9_]+)(?:\{([^}]*)\})?`)
+	matcher    = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"`)
+	grouping   = regexp.MustCompile(`\b(?:by|on|without|ignoring)\s*\(([^)]*)\)`)
+	ruleExpr   = regexp.MustCompile(`(?m)^        expr: (?:\|-\n((?:          .*\n)+)|(.*))`)
+	ruleAlert  = regexp.MustCompile(`(?m)^      - alert: (\w+)$`)
+	testAlert  = regexp.MustCompile(`(?m)^      - alertname: (\w+)$`)
+	testSeries = regexp.MustCompile(`series: '([^']*)'`)
+	legend     = regexp.MustCompile(`\{\{\s*([a-z_]+)\s*\}\}`)
+	suffix     = regexp.MustCompile(`_(bucket|sum|count)$`)
+)
+
+// always are the labels that Prometheus itself gives, and that of a histogram's bounds.
+var always = []string{"job", "instance", "le"}
+
+// check holds an expression against the documented families and returns the labels
+// that its series may have.
+func check(t *testing.T, where, expression string, known map[string]documented) []string {
+	t.Helper()
+	labels := slices.Clone(always)
+	for _, s := range selector.FindAllStringSubmatch(expression, -1) {
+		name := s[1]
+		if !strings.HasPrefix(name, "telecodex_") {
+			continue
+		}
+		row, ok := known[name]
+		if base := suffix.ReplaceAllString(name, ""); !ok && known[base].kind == "histogram" {
+			row, ok = known[base], true
+		}
+		if !ok || row.kind == "histogram" && !suffix.MatchString(name) {
+			t.Errorf("%s: there is no series %s", where, name)
+			continue
+		}
+		for label := range row.labels {
+			labels = append(labels, label)
+		}
+		for _, m := range matcher.FindAllStringSubmatch(s[2], -1) {
+			if !slices.Contains(always, m[1]) && !slices.Contains(row.labels[m[1]], m[2]) {
+				t.Errorf("%s: %s has no %s=%q", where, name, m[1], m[2])
+			}
+		}
+	}
+	for _, g := range grouping.FindAllStringSubmatch(expression, -1) {
+		for _, label := range strings.Split(g[1], ",") {
+			if label = strings.TrimSpace(label); !slices.Contains(labels, label) {
+				t.Errorf("%s: nothing has a label %q", where, label)
+			}
+		}
+	}
+	return labels
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestRulesUseWhatIsThere(t *testing.T) {
+	known, rules := table(t), read(t, rulesFile)
+	expressions := ruleExpr.FindAllStringSubmatch(rules, -1)
+	alerts := ruleAlert.FindAllStringSubmatch(rules, -1)
+	if len(alerts) < 15 || len(expressions) != len(alerts) {
+		t.Fatalf("%d alerts, %d expressions", len(alerts), len(expressions))
+	}
+	for i, e := range expressions {
+		check(t, alerts[i][1], e[1]+e[2], known)
+	}
+	tests, document := read(t, ruleTests), read(t, "../../../docs/OBSERVABILITY.md")
+	var tried []string
+	for _, a := range testAlert.FindAllStringSubmatch(tests, -1) {
+		tried = append(tried, a[1])
+	}
+	for _, a := range alerts {
+		if !slices.Contains(tried, a[1]) {
+			t.Errorf("%s is not tried: no test has it fire", a[1])
+		}
+		if !strings.Contains(document, "| `"+a[1]+"` |") {
+			t.Errorf("%s is not documented", a[1])
+		}
+	}
+	// What the rules are tried with must be what the services have, too.
+	for _, s := range testSeries.FindAllStringSubmatch(tests, -1) {
+		check(t, "test", s[1], known)
+	}
+}
+
+// dashboard is what is checked of a dashboard.
+type dashboard struct {
+	Panels []struct {
+		ID      int    `json:"id"`
+		Type    string `json:"type"`
+		Title   string `json:"title"`
+		Grid    struct{ X, Y, W, H int }
+		Targets []struct{ Expr, LegendFormat string }
+	} `json:"panels"`
+}
+
+func TestDashboardUsesWhatIsThere(t *testing.T) {
+	known := table(t)
+	var d dashboard
+	if err := json.Unmarshal([]byte(read(t, dashboardFile)), &d); err != nil {
+		t.Fatal(err)
+	}
+	ids, targets := map[int]bool{}, 0
+	for _, p := range d.Panels {
+		if ids[p.ID] || p.Title == "" {
+			t.Errorf("panel %d: its id is not its own, or it has no title", p.ID)
+		}
+		ids[p.ID] = true
+		for _, target := range p.Targets {
+			targets++
+			labels := check(t, p.Title, target.Expr, known)
+			for _, l := range legend.FindAllStringSubmatch(target.LegendFormat, -1) {
+				if !slices.Contains(labels, l[1]) {
+					t.Errorf("%s: the legend shows %q, which nothing has", p.Title, l[1])
+				}
+			}
+		}
+		if p.Type != "row" && len(p.Targets) == 0 {
+			t.Errorf("%s shows nothing", p.Title)
+		}
+	}
+	if targets < 25 {
+		t.Errorf("%d targets", targets)
+	}
+}
+
+// promtool is Prometheus' own: on the PATH, or where .ci/run puts it.
+func promtool(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("promtool")
+	if err == nil {
+		return path
+	}
+	path, err = filepath.Abs("../../../.tools/promtool")
+	if _, missing := os.Stat(path); err != nil || missing != nil {
+		t.Skip("promtool is not there; .ci/run gets it from the package prometheus")
+	}
+	return path
+}
+
+func TestRulesDoAsTheirTestsSay(t *testing.T) {
+	tool := promtool(t)
+	for _, args := range [][]string{{"check", "rules", rulesFile}, {"test", "rules", ruleTests}} {
+		if output, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, output)
+		}
+	}
+	// Its service discovery and rule files are those of a container.
+	if output, err := exec.CommandContext(t.Context(), tool, "check", "config", "--syntax-only",
+		"../../../deploy/prometheus/prometheus.yml").CombinedOutput(); err != nil {
+		t.Errorf("promtool check config: %v\n%s", err, output)
+	}
+}
