@@ -14,6 +14,7 @@ import (
 	"telecodex.dev/services/gateway/internal/operator"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/metrics"
+	"telecodex.dev/services/internal/profiling"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -36,6 +37,9 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 			return unheard(metrics.Serve(ctx, addr, g.meter.Registry(), g.ready), "CHANNEL_METRICS_ADDR")
 		})
 	}
+	group.Go(func(ctx context.Context) error {
+		return unheard(profiling.Serve(ctx, g.PprofAddr), "CHANNEL_PPROF_ADDR")
+	})
 	return nil
 }
 

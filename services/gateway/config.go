@@ -20,7 +20,9 @@ import (
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/profiling"
 	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/tracing"
 )
 
 // Values of Config.AckPolicy and Config.OrchestratorMode.
@@ -68,6 +70,8 @@ type Config struct {
 	MetricsAddr       string   // empty: none
 	SendRate          float64  // messages a second over all chats; 0: no pacing
 	HeartbeatURL      string   // empty: none
+	OTLPEndpoint      string   // where traces are sent; empty: nowhere
+	PprofAddr         string   // of profiles, on loopback; empty: none
 	LogLevel          string   // debug, info, warn or error
 	Insecure          bool     // listen in plaintext beyond loopback
 	// Warnings are settings that were understood but have no effect, one line
@@ -307,6 +311,14 @@ func (r *rawConfig) checkAddresses() error {
 	}
 	if _, ok := httpURL(r.HeartbeatURL); !ok && r.HeartbeatURL != "" {
 		return errors.New("heartbeat_url must be http(s)://host[:port][/path]")
+	}
+	if r.OTLPEndpoint != "" {
+		if err := tracing.CheckEndpoint(r.OTLPEndpoint); err != nil {
+			return fmt.Errorf("otlp_endpoint %w", err)
+		}
+	}
+	if err := profiling.CheckAddr(r.PprofAddr); err != nil {
+		return fmt.Errorf("pprof_addr %w", err)
 	}
 	for _, l := range [...]struct{ name, addr string }{{"listen_addr", r.ListenAddr}, {"metrics_addr", r.MetricsAddr}} {
 		if l.addr == "" {

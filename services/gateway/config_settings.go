@@ -59,6 +59,8 @@ var settings = [...]setting{
 	{"listen_addr", "ADDR", "127.0.0.1:7451", "operator gRPC API, host:port or unix://path; off or empty: none", address(func(c *rawConfig) *string { return &c.ListenAddr }), nil},
 	{"metrics_addr", "ADDR", "127.0.0.1:9451", "metrics and health; off or empty: none", address(func(c *rawConfig) *string { return &c.MetricsAddr }), nil},
 	{"heartbeat_url", "URL", "", "where failure events are posted; empty: nowhere", text(func(c *rawConfig) *string { return &c.HeartbeatURL }), nil},
+	{"otlp_endpoint", "URL", "", "an OpenTelemetry collector that traces are sent to, over gRPC: http://host:port, or https:// for TLS; empty: nowhere", text(func(c *rawConfig) *string { return &c.OTLPEndpoint }), nil},
+	{"pprof_addr", "ADDR", "off", "profiles of the running program, on loopback or unix://path only; off: none", address(func(c *rawConfig) *string { return &c.PprofAddr }), nil},
 	{"log_level", "LEVEL", "info", "how much is logged, on standard error", text(func(c *rawConfig) *string { return &c.LogLevel }), []string{"debug", "info", "warn", "error"}},
 }
 

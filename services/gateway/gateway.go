@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
@@ -27,6 +28,7 @@ import (
 	"telecodex.dev/services/gateway/internal/poller"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/gateway/internal/workers"
+	"telecodex.dev/services/internal/tracing"
 )
 
 // ErrCycleFailed is what Run returns when the one cycle of Config.Once failed;
@@ -43,6 +45,8 @@ func (e *TokenError) Error() string {
 const (
 	firstRetry = time.Second
 	lastRetry  = 30 * time.Second
+	// traceGrace is how long the last spans may take to be sent.
+	traceGrace = 2 * time.Second
 )
 
 // gateway is one Run.
@@ -53,6 +57,7 @@ type gateway struct {
 	cycles  *operator.Cycles
 	tracker *cycle.Tracker
 	meter   *meters.Meter
+	trace   *tracing.Tracer
 
 	bot  *botapi.Client
 	db   *store.DB
@@ -90,6 +95,10 @@ func Run(ctx context.Context, config Config) (err error) {
 		g.log.Warn(warning)
 	}
 	defer func() { err = errors.Join(err, g.close()) }()
+	if g.trace, err = tracing.New(ctx, tracing.Options{Endpoint: g.OTLPEndpoint, Service: "telecodex-gateway", Instance: uuid.NewString(),
+		Log: g.log.Named("tracing")}); err != nil {
+		return err
+	}
 	return g.run(ctx)
 }
 
@@ -215,10 +224,10 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 		}
 	}
 	p.sender = delivery.NewSender(delivery.Config{Store: held, Bot: g.bot, Reports: g.tracker, Budget: delivery.NewBudget(g.SendRate),
-		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Meter: g.meter, Log: g.log.Named("delivery")})
+		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Meter: g.meter, Trace: g.trace, Log: g.log.Named("delivery")})
 	p.dispatch = dispatch.New(dispatch.Config{Store: held, Workers: p.workers, Reports: g.tracker, Posted: p.sender.Wake,
 		Typing: p.sender.Typing, Pressed: p.sender.Pressed, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
-		Once: g.Once, InterruptedWait: g.InterruptedWait, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Meter: g.meter, Log: g.log.Named("dispatch"),
+		Once: g.Once, InterruptedWait: g.InterruptedWait, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Meter: g.meter, Trace: g.trace, Log: g.log.Named("dispatch"),
 		Turn: dispatch.Turn{Timeout: g.TurnTimeout, WorkingDir: g.WorkingDir, Sandbox: g.SandboxMode, Model: g.Model}})
 	config := g.pollerConfig()
 	config.Bot, config.Store, config.Wake = g.bot, held, p.dispatch.Wake
@@ -232,7 +241,7 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 
 func (g *gateway) pollerConfig() poller.Config {
 	return poller.Config{Tracker: g.tracker, CursorPath: g.CursorStatePath, Strict: g.StrictCursorState, LongPoll: g.LongPoll,
-		Interval: g.PollInterval, Once: g.Once, Echo: g.OrchestratorMode == ModeDefault, Meter: g.meter, Log: g.log.Named("poller")}
+		Interval: g.PollInterval, Once: g.Once, Echo: g.OrchestratorMode == ModeDefault, Meter: g.meter, Trace: g.trace, Log: g.log.Named("poller")}
 }
 
 // unopened judges why the gateway could not begin. Every cycle ends in a report,
@@ -266,5 +275,8 @@ func (g *gateway) close() error {
 	if g.db != nil {
 		errs = append(errs, g.db.Close())
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), traceGrace)
+	defer cancel()
+	g.trace.Close(ctx)
 	return errors.Join(errs...)
 }

@@ -13,7 +13,9 @@ import (
 	"go.uber.org/zap"
 
 	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/profiling"
 	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/tracing"
 	"telecodex.dev/services/orchestrator/internal/codex"
 )
 
@@ -38,6 +40,8 @@ type Config struct {
 	MaxTurns         int
 	KeepTurns        int // acknowledged turns whose ids are kept; 0: the default
 	LogLevel         string
+	OTLPEndpoint     string // where traces are sent; empty: nowhere
+	PprofAddr        string // of profiles, on loopback; empty: none
 	// CodexBase is what every Codex's environment begins with; Run sets its Home
 	// and CodexHome.
 	CodexBase codex.Base
@@ -92,6 +96,8 @@ func settings(lookup func(string) (string, bool)) []setting {
 		{"ORCHESTRATOR_DRAIN_S", "SECONDS", "30", "seconds that running turns get when the worker is asked to stop", seconds(func(c *Config) *time.Duration { return &c.Drain }, true), nil},
 		{"ORCHESTRATOR_MAX_TURNS", "N", "16", "turns that may run at once", setMaxTurns, nil},
 		{"ORCHESTRATOR_KEEP_TURNS", "N", strconv.Itoa(defaultKeepTurns), "acknowledged turns whose ids are kept, for 30 days at most", setKeepTurns, nil},
+		{"ORCHESTRATOR_OTLP_ENDPOINT", "URL", "", "an OpenTelemetry collector that traces are sent to, over gRPC: http://host:port, or https:// for TLS; empty: nowhere", setOTLP, nil},
+		{"ORCHESTRATOR_PPROF_ADDR", "ADDR", "off", "profiles of the running program, on loopback or unix://path only; off: none", setPprof, nil},
 		{"ORCHESTRATOR_LOG_LEVEL", "LEVEL", "info", "how much is logged, on standard error", setLogLevel, logLevels()},
 	}
 }
@@ -244,6 +250,21 @@ func setMetrics(c *Config, value string) error {
 		c.MetricsAddr = value
 	}
 	return nil
+}
+
+func setOTLP(c *Config, value string) error {
+	c.OTLPEndpoint = value
+	if value == "" {
+		return nil
+	}
+	return tracing.CheckEndpoint(value)
+}
+
+func setPprof(c *Config, value string) error {
+	if value != "off" {
+		c.PprofAddr = value
+	}
+	return profiling.CheckAddr(c.PprofAddr)
 }
 
 func setSandboxes(c *Config, value string) error {

@@ -32,11 +32,12 @@ func TestConfigDefaults(t *testing.T) {
 
 func TestConfigTakesFlagOverEnvironmentOverDefault(t *testing.T) {
 	env := map[string]string{"ORCHESTRATOR_MAX_TURNS": "3", "ORCHESTRATOR_DRAIN_S": "1.5", "ORCHESTRATOR_CODEX_ENV": "KEY,A=b,MISSING", "KEY": "secret"}
-	c, err := configFrom(env, "--max-turns", "4", "--metrics-addr=", "--workspace-roots", "/a, /b")
+	c, err := configFrom(env, "--max-turns", "4", "--metrics-addr=", "--workspace-roots", "/a, /b",
+		"--otlp-endpoint", "http://collector:4317", "--pprof-addr", "unix:///run/p")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.MaxTurns != 4 || c.Drain != 1500*time.Millisecond || c.MetricsAddr != "" || !slices.Equal(c.WorkspaceRoots, []string{"/a", "/b"}) ||
+	if c.MaxTurns != 4 || c.Drain != 1500*time.Millisecond || c.MetricsAddr != "" || c.OTLPEndpoint != "http://collector:4317" || c.PprofAddr != "unix:///run/p" || !slices.Equal(c.WorkspaceRoots, []string{"/a", "/b"}) ||
 		len(c.CodexEnv) != 2 || c.CodexEnv["KEY"] != "secret" || c.CodexEnv["A"] != "b" {
 		t.Errorf("config = %+v", c)
 	}
@@ -59,6 +60,8 @@ func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
 		{"--allowed-sandboxes=", "ORCHESTRATOR_ALLOWED_SANDBOXES"},
 		{"--codex-bin=", "ORCHESTRATOR_CODEX_BIN"},
 		{"--codex-env A-B=1", "ORCHESTRATOR_CODEX_ENV"},
+		{"--otlp-endpoint collector:4317", "ORCHESTRATOR_OTLP_ENDPOINT"},
+		{"--insecure true --pprof-addr 0.0.0.0:6060", "ORCHESTRATOR_PPROF_ADDR"},
 		{"--insecure maybe", "ORCHESTRATOR_INSECURE"},
 		{"--log-level loud", "ORCHESTRATOR_LOG_LEVEL"},
 		{"--listen-addr nowhere", "nowhere"},

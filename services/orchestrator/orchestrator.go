@@ -18,7 +18,9 @@ import (
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/metrics"
+	"telecodex.dev/services/internal/profiling"
 	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/tracing"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
 	"telecodex.dev/services/orchestrator/internal/meters"
@@ -32,6 +34,8 @@ const (
 	// callGrace is how long streams may take to deliver what is left once no turn
 	// runs any more.
 	callGrace = 5 * time.Second
+	// traceGrace is how long the last spans may take to be sent.
+	traceGrace = 2 * time.Second
 	// pruneEvery is how often the journal drops what was acknowledged.
 	pruneEvery = time.Minute
 )
@@ -69,6 +73,7 @@ type worker struct {
 	server     *rpc.Server
 	listener   net.Listener
 	meter      *meters.Meter
+	trace      *tracing.Tracer
 }
 
 // open takes hold of the worker's disk and ends what an earlier process of it
@@ -98,13 +103,17 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 	if w.supervisor, err = proctree.New(proctree.Options{StateDir: w.dir.Children()}); err != nil {
 		return w, fmt.Errorf("process supervision: %w", err)
 	}
+	if w.trace, err = tracing.New(ctx, tracing.Options{Endpoint: c.OTLPEndpoint, Service: "telecodex-orchestrator", Instance: w.dir.WorkerID(),
+		Log: c.Log.Named("tracing")}); err != nil {
+		return w, err
+	}
 	if w.journal, err = journal.Open(ctx, w.dir.Journal()); err != nil {
 		return w, err
 	}
 	w.journal.Observe(w.meter.Committed)
 	w.engine = codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(w.dir.Home()), c.CodexEnv, nil), Supervisor: w.supervisor})
 	w.manager = turn.NewManager(turn.Options{
-		Journal: w.journal, Engine: w.engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Meter: w.meter, Log: c.Log.Named("turn"),
+		Journal: w.journal, Engine: w.engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Meter: w.meter, Trace: w.trace, Log: c.Log.Named("turn"),
 	})
 	w.meter.Slots(func() (total, used int, draining bool) {
 		status := w.manager.Status()
@@ -133,6 +142,7 @@ func (w *worker) serverOptions() server.Options {
 		Mask:       c.mask(w.dir),
 		Keep:       c.keep(w.dir),
 		Meter:      w.meter,
+		Trace:      w.trace,
 	}
 }
 
@@ -161,6 +171,7 @@ func (w *worker) serve(ctx context.Context) error {
 	group.Go(func(ctx context.Context) error {
 		return metrics.Serve(ctx, w.config.MetricsAddr, w.meter.Registry(), w.ready)
 	})
+	group.Go(func(ctx context.Context) error { return profiling.Serve(ctx, w.config.PprofAddr) })
 	group.Go(w.prune)
 	group.Go(w.lookForCodex)
 	group.Go(lifecycle.Trim)
@@ -226,6 +237,9 @@ func (w *worker) ready() error {
 
 // close gives everything back, in the opposite order.
 func (w *worker) close() (err error) {
+	grace, cancel := context.WithTimeout(context.Background(), traceGrace)
+	defer cancel()
+	w.trace.Close(grace)
 	if w.supervisor != nil {
 		err = errors.Join(err, w.supervisor.Close())
 	}

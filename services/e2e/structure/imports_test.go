@@ -17,6 +17,7 @@ const (
 	uuid       = "github.com/google/uuid"
 	prometheus = "github.com/prometheus/client_golang/"
 	sqlite     = "modernc.org/sqlite"
+	otel       = "go.opentelemetry.io/otel"
 	xsync      = "golang.org/x/sync/"
 	xsys       = "golang.org/x/sys/"
 	xterm      = "golang.org/x/term"
@@ -34,6 +35,8 @@ const (
 	lifecycle  = "internal/lifecycle"
 	logging    = "internal/logging"
 	metrics    = "internal/metrics"
+	profiling  = "internal/profiling"
+	tracing    = "internal/tracing"
 	mtls       = "internal/mtls"
 	quota      = "internal/quota"
 	reload     = "internal/reload"
@@ -54,7 +57,9 @@ func allowed() map[string][]string {
 		health:     {grpc, command, lifecycle, rpc},
 		lifecycle:  {xsync},
 		logging:    {zap},
-		metrics:    {prometheus, rpc, zap},
+		metrics:    {prometheus, lifecycle, rpc},
+		profiling:  {lifecycle, rpc},
+		tracing:    {otel, grpc, zap},
 		reload:     {zap},
 		mtls:       {grpc, zap, xtime, checkup, reload},
 		bearer:     {grpc, zap, reload},
@@ -68,9 +73,9 @@ func allowed() map[string][]string {
 		o + "codex":    {gen, protobuf, uuid, o + "proctree"},
 		o + "journal":  {gen, protobuf, uuid, sqldb},
 		o + "meters":   {gen, protobuf, prometheus, metrics},
-		o + "turn":     {gen, protobuf, zap, crashpoint, o + "codex", o + "journal", o + "meters"},
-		o + "server":   {gen, protobuf, grpc, uuid, crashpoint, rpc, sqldb, o + "codex", o + "journal", o + "meters", o + "turn"},
-		"orchestrator": {gen, uuid, zap, checkup, command, health, lifecycle, logging, metrics, rpc,
+		o + "turn":     {gen, protobuf, zap, crashpoint, tracing, o + "codex", o + "journal", o + "meters"},
+		o + "server":   {gen, protobuf, grpc, uuid, crashpoint, rpc, sqldb, tracing, o + "codex", o + "journal", o + "meters", o + "turn"},
+		"orchestrator": {gen, uuid, zap, checkup, command, health, lifecycle, logging, metrics, profiling, rpc, tracing,
 			o + "codex", o + "journal", o + "meters", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
@@ -85,12 +90,12 @@ func allowed() map[string][]string {
 		g + "heartbeat": {gen, zap, g + "cycle"},
 		g + "workers":   {gen, grpc, zap, lifecycle, rpc},
 		g + "meters":    {gen, prometheus, metrics, g + "cycle", g + "store", g + "workers"},
-		g + "delivery":  {zap, crashpoint, lifecycle, g + "admission", g + "botapi", g + "cycle", g + "meters", g + "store"},
-		g + "poller":    {zap, crashpoint, g + "admission", g + "botapi", g + "cycle", g + "meters", g + "store"},
-		g + "dispatch": {gen, protobuf, grpc, zap, xsync, crashpoint, lifecycle, rpc,
+		g + "delivery":  {zap, crashpoint, lifecycle, tracing, g + "admission", g + "botapi", g + "cycle", g + "meters", g + "store"},
+		g + "poller":    {zap, crashpoint, tracing, g + "admission", g + "botapi", g + "cycle", g + "meters", g + "store"},
+		g + "dispatch": {gen, protobuf, grpc, zap, xsync, crashpoint, lifecycle, rpc, tracing,
 			g + "admission", g + "cycle", g + "lane", g + "meters", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, zap, checkup, command, health, lifecycle, logging, metrics, rpc, sqldb,
+		"gateway": {gen, protobuf, uuid, zap, checkup, command, health, lifecycle, logging, metrics, profiling, rpc, sqldb, tracing,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "meters", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 

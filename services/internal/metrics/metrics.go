@@ -5,7 +5,6 @@ package metrics
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -39,24 +39,10 @@ func Serve(ctx context.Context, addr string, registry *prometheus.Registry, read
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	server := &http.Server{Handler: handler(registry, ready), ReadHeaderTimeout: 5 * time.Second}
-	stopped := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
-		defer cancel()
-		if server.Shutdown(grace) != nil {
-			_ = server.Close() // the listener's error was reported by Serve
-		}
-	})
-	err = server.Serve(lis)
-	if !stop() {
-		<-stopped
+	if err := lifecycle.ServeHTTP(ctx, lis, handler(registry, ready), stopGrace); err != nil {
+		return fmt.Errorf("metrics: %w", err)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("metrics: %w", err)
+	return nil
 }
 
 func handler(registry *prometheus.Registry, ready func() error) http.Handler {

@@ -14,6 +14,7 @@ import (
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/tracing"
 )
 
 // Config is what a Sender works with.
@@ -30,6 +31,7 @@ type Config struct {
 	// Patience is how long sending may fail before it is reported; 0: 10 s.
 	Patience time.Duration
 	Meter    *meters.Meter
+	Trace    *tracing.Tracer
 	Log      *zap.Logger
 }
 

@@ -100,7 +100,9 @@ func (c *chat) next(ctx context.Context) (again bool, err error) {
 	crashpoint.Here(crashpoint.Answered)
 	took := time.Since(started)
 	c.spent[o.Key] += took
-	c.Meter.Sending(o.Kind, c.outcome(sendErr), took)
+	outcome := c.outcome(sendErr)
+	c.Meter.Sending(o.Kind, outcome, took)
+	c.traceSend(o, outcome, started)
 	again, err = c.after(ctx, o, messageID, sendErr)
 	if err != nil {
 		return c.storeFailed(ctx, err)
@@ -212,7 +214,7 @@ func (c *chat) after(ctx context.Context, o store.Outgoing, messageID int64, err
 	if !errors.As(err, &failure) {
 		failure = &botapi.Error{Retry: botapi.RetryTransient, InDoubt: true}
 	}
-	log := c.Log.With(zap.Int64("message", o.ID), zap.Int64("chat", c.id), zap.Int("attempt", o.Attempts), zap.Error(err))
+	log := c.Log.With(c.named(o), zap.Int64("message", o.ID), zap.Int64("chat", c.id), zap.Int("attempt", o.Attempts), zap.Error(err))
 	switch {
 	case failure.MigrateToChatID != 0:
 		log.Info("group became a supergroup")
@@ -265,6 +267,7 @@ func (c *chat) sent(ctx context.Context, o store.Outgoing, messageID int64) (boo
 	if err != nil {
 		return true, err
 	}
+	c.Log.Info("message sent", c.named(o), zap.String("kind", o.Kind), zap.Int("attempt", o.Attempts), zap.Bool("settled", r.Settled))
 	return c.ended(o, r), nil
 }
 
@@ -286,6 +289,7 @@ func (c *chat) settle(o store.Outgoing, r store.SentResult) {
 	if !r.Settled {
 		return
 	}
+	c.traceUpdate(r)
 	c.Reports.Settled(r.Key, sessionOf(o), cycle.Result{Sent: r.Answered, Left: r.DeadLetters > 0 && !r.Answered, Code: r.Outcome.ErrorCode,
 		Message: r.Outcome.ErrorMessage, SendTime: c.took(r.Key)})
 }
@@ -352,7 +356,7 @@ func (c *chat) left(ctx context.Context, cause error) {
 // doubt reports a message that may arrive twice.
 func (s *Sender) doubt(cycleOf store.Key, o store.Outgoing) {
 	s.Meter.Doubted()
-	s.Log.Warn("message may have been sent; it is sent again", zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID))
+	s.Log.Warn("message may have been sent; it is sent again", s.named(o), zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID))
 	s.Reports.Diagnostic(cycleOf, cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o),
 		Message: fmt.Sprintf("update %d: a message may have been sent already; it is sent again", o.Key.UpdateID)})
 }

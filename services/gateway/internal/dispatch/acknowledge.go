@@ -85,7 +85,7 @@ func (a *acknowledger) tell(ctx context.Context, turns []store.Turn) bool {
 		group.Go(func() error {
 			if err := a.one(ctx, t); err != nil {
 				failed.Store(true)
-				a.m.Log.Debug("turn could not be acknowledged yet", zap.String("turn", t.ID), zap.Error(err))
+				a.m.Log.Debug("turn could not be acknowledged yet", zap.String("turn_id", t.ID), zap.Error(err))
 			}
 			return nil
 		})

@@ -84,7 +84,7 @@ func (r *runner) cancelTurn(ctx context.Context) {
 					return
 				}
 				changed = nil // it is there, and was asked too early or in vain
-				r.log.Warn("turn could not be stopped yet", zap.String("turn", turn), zap.Error(err))
+				r.log.Warn("turn could not be stopped yet", zap.String("turn_id", turn), zap.Error(err))
 			}
 			select {
 			case <-ctx.Done():

@@ -81,6 +81,7 @@ func (m *Manager) answer(ctx context.Context, u store.Update, messages []store.M
 		m.Posted(u.ChatID)
 	} else {
 		m.settled(u.Key, u.SessionID, store.Outcome{})
+		m.traceUpdate(u.Key, u.Kind, "answered", u.ReceivedAt)
 	}
 	return nil
 }
@@ -185,6 +186,9 @@ func (m *Manager) Resolve(ctx context.Context, turnID, choice string) (store.Res
 	}
 	resolved, err := m.Store.Resolve(ctx, turnID, choice, prompt)
 	crashpoint.Here(crashpoint.Resolved)
+	if err == nil && resolved.Applied && choice == store.Drop {
+		m.traceUpdate(t.Key, t.Kind, "dropped", t.ReceivedAt)
+	}
 	if err == nil { // what waited for the decision may go on, too
 		m.Wake([]string{t.SessionID}, false)
 	}

@@ -13,6 +13,7 @@ import (
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/tracing"
 )
 
 // do carries out one effect and returns what came of it. It fails only when the
@@ -47,7 +48,7 @@ func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 	case lane.Report:
 		r.report(context.WithoutCancel(ctx))
 	case lane.RaiseAlarm:
-		r.log.Error("this should never happen: a bug of the gateway or the worker", zap.String("turn", r.head.ID), zap.Error(r.refused))
+		r.log.Error("this should never happen: a bug of the gateway or the worker", zap.String("turn_id", r.head.ID), zap.Error(r.refused))
 	case lane.Leave:
 		r.release()
 	default:
@@ -165,9 +166,9 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 	r.m.Meter.Called(e.String())
 	if e == lane.Run {
 		r.last, r.reply = 0, reply{}
-		r.call = runTurn(ctx, client, r.head, r.m.Turn)
+		r.call = runTurn(r.m.Trace.Outgoing(ctx, tracing.Turn(r.head.ID)), client, r.head, r.m.Turn)
 	} else {
-		r.call = watchTurn(ctx, client, r.head, r.last)
+		r.call = watchTurn(r.m.Trace.Outgoing(ctx, tracing.Turn(r.head.ID)), client, r.head, r.last)
 	}
 	return nil
 }
@@ -196,15 +197,18 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 			return err
 		}
 		crashpoint.Here(crashpoint.Assigned)
+		t.AssignedAt = time.Now()
 		if t.Attempt == 1 {
 			r.m.Meter.Assigned(t.ReceivedAt)
 		}
 		t.WorkerID, t.JournalID, t.WorkingDir = r.place.Worker.ID, r.place.Worker.JournalID, r.m.Turn.WorkingDir
+		r.traceQueue()
+		r.log.Info("turn assigned", zap.String("turn_id", t.ID), zap.String("worker", t.WorkerID))
 	case lane.Unassign:
 		if err := st.Unassign(ctx, t.ID); err != nil {
 			return err
 		}
-		t.WorkerID, t.JournalID, t.WorkingDir = "", "", ""
+		t.WorkerID, t.JournalID, t.WorkingDir, t.AssignedAt = "", "", "", time.Time{}
 		r.place.Release()
 		r.place = nil
 	case lane.Accept:
@@ -242,9 +246,10 @@ func (r *runner) postpone(ctx context.Context) error {
 		return err
 	}
 	r.m.Meter.Again(meters.NotStarted)
+	r.traceTurn(outcome.Name, outcome.ErrorCode)
 	r.postponed.times++
 	r.postponed.message = outcome.ErrorMessage
-	r.log.Warn("Codex could not be started; the turn is tried again later", zap.String("turn", r.head.ID),
+	r.log.Warn("Codex could not be started; the turn is tried again later", zap.String("turn_id", r.head.ID),
 		zap.Int("times", r.postponed.times))
 	return nil
 }
@@ -274,23 +279,29 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 	}
 	r.postponed = postponed{}
 	crashpoint.Here(crashpoint.Settled)
-	r.log.Info("turn settled", zap.String("turn", t.ID), zap.String("as", e.String()), zap.String("outcome", outcome.Name),
+	r.log.Info("turn settled", zap.String("turn_id", t.ID), zap.String("as", e.String()), zap.String("outcome", outcome.Name),
 		zap.String("code", outcome.ErrorCode))
 	switch e {
 	case lane.Restart:
 		r.m.Meter.Again(meters.NotResumable)
+		r.traceTurn(failed, meters.NotResumable)
 	case lane.SettleNew:
 		r.m.cancelDone(t.Key)
 	default:
 		r.m.Meter.Settled(outcome.Name, t.ReceivedAt)
+		r.traceTurn(outcome.Name, outcome.ErrorCode)
 		r.m.cancelDone(t.Key)
 	}
 	if len(messages) > 0 {
 		r.m.Posted(t.ChatID)
 	}
 	// What has messages is settled by the last of them.
-	if interrupted := e == lane.Interrupt || e == lane.InterruptUnpin; interrupted || len(messages) == 0 && e != lane.Restart {
+	interrupted := e == lane.Interrupt || e == lane.InterruptUnpin
+	if silent := len(messages) == 0 && e != lane.Restart; interrupted || silent {
 		r.m.settled(t.Key, t.SessionID, outcome)
+		if !interrupted { // of that one, the person decides
+			r.m.traceUpdate(t.Key, t.Kind, outcome.Name, t.ReceivedAt)
+		}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/gateway/internal/workers"
 	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/tracing"
 )
 
 // Turn is what is sent with each turn.
@@ -60,6 +61,7 @@ type Config struct {
 	SessionIdle time.Duration
 	Evicted     func(chatID int64)
 	Meter       *meters.Meter
+	Trace       *tracing.Tracer
 	Log         *zap.Logger
 }
 

@@ -254,7 +254,7 @@ func (r *runner) take(i item) (lane.Input, bool) {
 	if action == lane.Unknown && r.state.Phase == lane.Calling && !r.state.Doubt && neverRuns(i.err) {
 		action = lane.Fail
 	}
-	r.log.Info("call ended", zap.Stringer("phase", r.state.Phase), zap.String("turn", r.head.ID),
+	r.log.Info("call ended", zap.Stringer("phase", r.state.Phase), zap.String("turn_id", r.head.ID),
 		zap.String("reason", rpc.ReasonName(rpc.ReasonOf(i.err))), zap.Stringer("action", action), zap.Error(i.err))
 	if r.accepted != nil && time.Since(r.joined) >= r.m.Patience {
 		r.patience.progressed() // the turn was silent, and watched for long
@@ -270,7 +270,7 @@ func (r *runner) take(i item) (lane.Input, bool) {
 
 func (r *runner) takeEvent(e *orchestratorv1.TurnEvent) (lane.Input, bool) {
 	if r.accepted == nil || e.GetSequence() != r.last+1 {
-		r.log.Error("event out of sequence", zap.String("turn", r.head.ID), zap.Uint64("last", r.last), zap.Uint64("got", e.GetSequence()))
+		r.log.Error("event out of sequence", zap.String("turn_id", r.head.ID), zap.Uint64("last", r.last), zap.Uint64("got", e.GetSequence()))
 		r.patience.failed()
 		return lane.Input{Kind: lane.Gap}, true
 	}
@@ -347,7 +347,7 @@ func (r *runner) storeFailed(ctx context.Context, err error) ([]lane.Input, erro
 		return []lane.Input{{Kind: lane.Stop}}, nil
 	}
 	r.refused = nil
-	r.log.Error("store failed", zap.Stringer("phase", r.state.Phase), zap.String("turn", r.head.ID), zap.Error(err))
+	r.log.Error("store failed", zap.Stringer("phase", r.state.Phase), zap.String("turn_id", r.head.ID), zap.Error(err))
 	r.patience.failed()
 	return []lane.Input{{Kind: lane.CommitFailed}}, nil
 }

@@ -157,7 +157,7 @@ func TestEveryReasonIsActedUpon(t *testing.T) {
 			equal(t, "code", turn.ErrorCode, want.code)
 			equal(t, "calls", f.count("run "+turn.ID), want.runs)
 			equal(t, "starts", f.count("start "+turn.ID), want.starts)
-			alarms := w.logs.FilterMessageSnippet("should never happen").FilterField(zap.String("turn", turn.ID))
+			alarms := w.logs.FilterMessageSnippet("should never happen").FilterField(zap.String("turn_id", turn.ID))
 			equal(t, "alarm", alarms.Len() > 0, want.alarm)
 			session, err := w.store.Session(t.Context(), turn.SessionID)
 			if err != nil {
@@ -263,7 +263,7 @@ func TestAStreamCutAtAnySequenceLosesNothing(t *testing.T) {
 			equal(t, "outcome", turn.Outcome, "succeeded")
 			equal(t, "starts", f.count("start "+turn.ID), 1)
 			equal(t, "answer", w.said(s.chat), "one two three four")
-			alarms := w.logs.FilterMessage("event out of sequence").FilterField(zap.String("turn", turn.ID)).Len()
+			alarms := w.logs.FilterMessage("event out of sequence").FilterField(zap.String("turn_id", turn.ID)).Len()
 			// The last event has no successor that would show the gap.
 			equal(t, "alarmed", alarms > 0, strings.HasPrefix(s.name, "gap") && s.name != fmt.Sprint("gap at ", events))
 		})

@@ -21,7 +21,8 @@ func (p *Poller) commit(ctx context.Context, c *cycle.Cycle, updates []botapi.Up
 		batch[i] = p.judge(u)
 	}
 	floor := p.cursor.NextOffset
-	in, err := p.Store.Ingest(ctx, batch, time.Now())
+	began := time.Now()
+	in, err := p.Store.Ingest(ctx, batch, began)
 	if err != nil && ctx.Err() != nil {
 		c.Empty(took)
 		return nil
@@ -34,6 +35,7 @@ func (p *Poller) commit(ctx context.Context, c *cycle.Cycle, updates []botapi.Up
 	crashpoint.Here(crashpoint.Ingested)
 	p.cursor = in.Cursor
 	p.Meter.Took(in)
+	p.note(in.New, began)
 	handed, sessions, commands := sortOut(in.New)
 	b := batchOf(in, floor, took)
 	// A batch that was handed on is committed and is answered: what a strict cursor

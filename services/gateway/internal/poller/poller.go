@@ -19,6 +19,7 @@ import (
 	"telecodex.dev/services/gateway/internal/meters"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/tracing"
 )
 
 // Config is what a poller works with.
@@ -44,6 +45,7 @@ type Config struct {
 	// lanes, and whether there are commands.
 	Wake  func(sessions []string, commands bool)
 	Meter *meters.Meter
+	Trace *tracing.Tracer
 	Log   *zap.Logger
 }
 

@@ -111,7 +111,7 @@ func (s *Store) SettleCommand(ctx context.Context, key Key, newThread bool, mess
 		if err := q.post(key, "", messages); err != nil {
 			return err
 		}
-		_, err = q.deliver(key)
+		_, _, err = q.deliver(key)
 		return err
 	})
 }

@@ -43,16 +43,17 @@ func (q *tx) post(key Key, turnID string, messages []Message) error {
 	return nil
 }
 
-// deliver settles a finished update when none of its messages waits any more.
-func (q *tx) deliver(key Key) (settled bool, err error) {
-	settled, err = q.changed(`UPDATE updates SET state = 'DELIVERED', settled_at = $4
+// deliver settles a finished update when none of its messages waits any more, and
+// says when it was received.
+func (q *tx) deliver(key Key) (settled bool, received int64, err error) {
+	received, settled, err = found(q, readInt64, `UPDATE updates SET state = 'DELIVERED', settled_at = $4
 		WHERE bot_id = $1 AND update_id = $2 AND generation = $3 AND state = 'FINISHED' AND NOT EXISTS (
-			SELECT 1 FROM outbox WHERE bot_id = $1 AND update_id = $2 AND generation = $3 AND done_at = 0)`,
-		q.bot, key.UpdateID, key.Generation, q.now)
+			SELECT 1 FROM outbox WHERE bot_id = $1 AND update_id = $2 AND generation = $3 AND done_at = 0)
+		RETURNING received_at`, q.bot, key.UpdateID, key.Generation, q.now)
 	if err != nil || !settled {
-		return settled, err
+		return settled, 0, err
 	}
-	return settled, q.count(0, 1, 0)
+	return settled, received, q.count(0, 1, 0)
 }
 
 const traceColumns = `outbox_id, generation, update_id, turn_id, chat_id, topic_id, group_chat, kind, reply_to, state, attempts,
@@ -204,9 +205,11 @@ func (s *Store) done(ctx context.Context, id int64, state SendState, statement s
 				return err
 			}
 		}
-		if r.Settled, err = q.deliver(r.Key); err != nil {
+		var received int64
+		if r.Settled, received, err = q.deliver(r.Key); err != nil {
 			return err
 		}
+		r.ReceivedAt = fromMillis(received)
 		if err := q.sentResult(&r); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func TestUpdateIsDeliveredWithItsLastMessage(t *testing.T) {
 		ctx := t.Context()
 		for i, want := range []store.SentResult{
 			{Key: key(1), TurnID: turnID(1, 1), More: true},
-			{Key: key(1), TurnID: turnID(1, 1), Settled: true, Answered: true},
+			{Key: key(1), TurnID: turnID(1, 1), Settled: true, ReceivedAt: began.Add(time.Second), Answered: true},
 		} {
 			m := d.next()
 			d.must(d.MarkSending(ctx, m.ID))

@@ -246,7 +246,7 @@ func (q *tx) finish(t Turn, o Outcome, messages []Message) error {
 	if len(messages) > 0 {
 		return q.post(t.Key, t.ID, messages)
 	}
-	_, err := q.deliver(t.Key)
+	_, _, err := q.deliver(t.Key)
 	return err
 }
 

@@ -168,6 +168,9 @@ func (q *tx) welcome(bot Bot, floor *int64) error {
 		bot.ID, bot.Fingerprint, generation, next, committedAt)
 }
 
+// Name names an update of the bot in logs and traces.
+func (s *Store) Name(key Key) string { return UpdateName(s.bot.ID, key) }
+
 // Bot is the bot whose part this is.
 func (s *Store) Bot() Bot { return s.bot }
 

@@ -9,9 +9,14 @@ import (
 	"strings"
 )
 
-// TurnID names an attempt at an update: "{bot}-{generation}-{update}-{attempt}".
+// UpdateName names an update in logs and traces: "{bot}-{generation}-{update}".
+func UpdateName(botID int64, key Key) string {
+	return fmt.Sprintf("%d-%d-%d", botID, key.Generation, key.UpdateID)
+}
+
+// TurnID names an attempt at an update: its name, "-" and the attempt.
 func TurnID(botID int64, key Key, attempt int) string {
-	return fmt.Sprintf("%d-%d-%d-%d", botID, key.Generation, key.UpdateID, attempt)
+	return fmt.Sprintf("%s-%d", UpdateName(botID, key), attempt)
 }
 
 // parseTurnID is the inverse of TurnID for this bot's turns.

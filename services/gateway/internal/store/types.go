@@ -265,6 +265,8 @@ type SentResult struct {
 	Key     Key
 	TurnID  string
 	Settled bool // the update was settled by it: nothing of it waits any more
+	// ReceivedAt is when the update was received, once Settled.
+	ReceivedAt time.Time
 	// Answered says, once Settled, that the update has answers and that all of
 	// them were sent.
 	Answered bool

@@ -81,7 +81,7 @@ func ended() metrics.Label {
 		orchestratorv1.TurnState_TURN_STATE_SUCCEEDED, orchestratorv1.TurnState_TURN_STATE_FAILED,
 		orchestratorv1.TurnState_TURN_STATE_CANCELLED, orchestratorv1.TurnState_TURN_STATE_INTERRUPTED,
 	} {
-		l.Values = append(l.Values, word(state))
+		l.Values = append(l.Values, Word(state))
 	}
 	return l
 }
@@ -102,8 +102,8 @@ type enum interface {
 	Number() protoreflect.EnumNumber
 }
 
-// word is a value's name without what its enum's values begin with.
-func word(e enum) string {
+// Word is a value's name without what its enum's values begin with.
+func Word(e enum) string {
 	value := e.Descriptor().Values().ByNumber(e.Number())
 	if value == nil {
 		return metrics.Other
@@ -151,15 +151,15 @@ func (m *Meter) Ended(f *orchestratorv1.Finished, took time.Duration) {
 	if m == nil {
 		return
 	}
-	state := word(f.GetState())
+	state := Word(f.GetState())
 	m.ended.Add(1, state)
 	if took > 0 {
 		m.durations.Observe(took, state)
 	}
 	if why := f.GetErrorDetail(); why != nil {
-		m.failures.Add(1, word(why.GetCause()))
+		m.failures.Add(1, Word(why.GetCause()))
 		if why.GetFailureClass() != 0 {
-			m.classes.Add(1, word(why.GetFailureClass()))
+			m.classes.Add(1, Word(why.GetFailureClass()))
 		}
 	}
 }
@@ -185,7 +185,7 @@ func (m *Meter) Made(event *orchestratorv1.TurnEvent) {
 		m.events[kind].Inc()
 	}
 	if failure := event.GetLineError(); failure != nil {
-		m.lineErrors.Add(1, word(failure.GetPhase()))
+		m.lineErrors.Add(1, Word(failure.GetPhase()))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/tracing"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
 	"telecodex.dev/services/orchestrator/internal/meters"
@@ -48,6 +49,7 @@ type Options struct {
 	Mask        []string          // what Codex must not see
 	Keep        []string          // and what of it nevertheless
 	Meter       *meters.Meter
+	Trace       *tracing.Tracer
 }
 
 // Server implements OrchestratorService.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/tracing"
 )
 
 // heartbeat is how often WatchWorker speaks when nothing changes.
@@ -46,6 +47,7 @@ func (s *Server) RunTurn(r *orchestratorv1.RunTurnRequest, stream grpc.ServerStr
 func (s *Server) begin(ctx context.Context, r *orchestratorv1.RunTurnRequest) (attached bool, err error) {
 	spec, refused := s.spec(r)
 	if refused == nil {
+		spec.Trace = s.o.Trace.Incoming(ctx)
 		if attached, err = s.o.Manager.Start(ctx, spec); err == nil {
 			return attached, nil
 		}
@@ -86,9 +88,13 @@ func (s *Server) accepted(attached bool) *orchestratorv1.Accepted {
 // wrap may return the same message each time: Send has encoded it when it
 // returns.
 func relay[M any](s *Server, stream grpc.ServerStreamingServer[M], turnID string, after uint64, first *M, wrap func(*orchestratorv1.TurnEvent) *M) error {
-	opened := time.Now()
+	ctx, opened, sent := stream.Context(), time.Now(), uint64(0)
 	defer s.o.Meter.Opened()()
-	events, err := s.o.Manager.Follow(stream.Context(), turnID, after)
+	defer func() {
+		s.o.Trace.Record(tracing.Span{Name: "relay", Parent: s.o.Trace.Incoming(ctx), Start: opened, End: time.Now(),
+			Attributes: tracing.Attributes{tracing.InTurn(turnID), tracing.Events(sent)}})
+	}()
+	events, err := s.o.Manager.Follow(ctx, turnID, after)
 	if err != nil {
 		return failure(err)
 	}
@@ -107,6 +113,7 @@ func relay[M any](s *Server, stream grpc.ServerStreamingServer[M], turnID string
 				return err
 			}
 		}
+		sent += uint64(len(batch))
 		s.o.Meter.Sent(len(batch), live(batch[0], opened))
 	}
 	return nil

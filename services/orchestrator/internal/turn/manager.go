@@ -15,6 +15,7 @@ import (
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/tracing"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
 	"telecodex.dev/services/orchestrator/internal/meters"
@@ -40,6 +41,7 @@ type Options struct {
 	Timeout time.Duration // of a turn whose request names none
 	Idle    time.Duration // without an event while no item is in progress
 	Meter   *meters.Meter
+	Trace   *tracing.Tracer
 	Log     *zap.Logger
 }
 
@@ -51,6 +53,7 @@ type Manager struct {
 	timeout time.Duration
 	idle    time.Duration
 	meter   *meters.Meter
+	trace   *tracing.Tracer
 	log     *zap.Logger
 
 	running   sync.WaitGroup
@@ -68,7 +71,7 @@ type Manager struct {
 // NewManager returns a manager. Drain ends it.
 func NewManager(o Options) *Manager {
 	return &Manager{
-		journal: o.Journal, engine: o.Engine, slots: o.Slots, timeout: o.Timeout, idle: o.Idle, meter: o.Meter, log: o.Log,
+		journal: o.Journal, engine: o.Engine, slots: o.Slots, timeout: o.Timeout, idle: o.Idle, meter: o.Meter, trace: o.Trace, log: o.Log,
 		abandoned: make(chan struct{}), turns: map[string]*Turn{}, sessions: map[string]*Turn{}, changed: make(chan struct{}),
 	}
 }

@@ -12,8 +12,10 @@ import (
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/tracing"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
+	"telecodex.dev/services/orchestrator/internal/meters"
 )
 
 // How long Codex may take to leave: after it said that the turn is over (or
@@ -39,6 +41,7 @@ type Spec struct {
 	Timeout    time.Duration // from the start of the turn; 0: the worker's own
 	MakeDir    bool          // create Codex.Dir (0700) when it is missing
 	Codex      codex.Request
+	Trace      tracing.Parent // what the turn belongs to; zero: nothing that is traced
 }
 
 // Digest is what makes another request for the same id the same turn.
@@ -144,6 +147,7 @@ func (t *Turn) execute() {
 		t.ending.cause = orchestratorv1.FinishCause_FINISH_CAUSE_SPAWN
 		return
 	}
+	t.log.Info("codex started")
 	crashpoint.Here(crashpoint.Spawned)
 	t.begun = journal.Update{State: orchestratorv1.TurnState_TURN_STATE_RUNNING, Started: t.started}
 	newWatch(t, run).follow()
@@ -258,8 +262,16 @@ func (t *Turn) conclude(finished *orchestratorv1.Finished) {
 		}
 	}
 	t.manager.meter.Ended(finished, time.Since(t.started))
+	t.traced(finished)
 	t.log.Info("turn ended", zap.Stringer("state", finished.GetState()), zap.Stringer("cause", finished.GetErrorDetail().GetCause()),
 		zap.Uint64("events", t.sequence), zap.Duration("took", time.Since(t.started)))
+}
+
+// traced records the turn's time with Codex, until its end was journaled.
+func (t *Turn) traced(f *orchestratorv1.Finished) {
+	t.manager.trace.Record(tracing.Span{Name: "codex", Parent: t.spec.Trace, Start: t.started, End: time.Now(),
+		Failed: f.GetErrorDetail() != nil, Attributes: tracing.Attributes{tracing.InTurn(t.spec.TurnID), tracing.Events(t.sequence),
+			tracing.Became(meters.Word(f.GetState())), tracing.Because(meters.Word(f.GetErrorDetail().GetCause()))}})
 }
 
 // commitLast commits what was retained and the last event, and returns all of
