@@ -79,7 +79,7 @@ func (g *gateway) work() *operator.Work {
 	if p == nil {
 		return nil
 	}
-	return &operator.Work{Store: p.store, Workers: p.workers, LastPoll: p.poller.LastSuccess, Resolve: p.dispatch.Resolve}
+	return &operator.Work{Store: p.store, Workers: p.workers, LastPoll: p.poller.LastSuccess, Resolve: p.dispatch.Resolve, Move: p.dispatch.Move}
 }
 
 // pollNow asks for a poll at once; before there is a poller, for when there is.

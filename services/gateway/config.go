@@ -52,6 +52,7 @@ type Config struct {
 	SessionMax        int           // sessions kept in memory, at least 1
 	SessionIdleTTL    time.Duration // for how long after their last turn
 	KeepSettled       int           // settled updates kept in the store, at least 1000; 0: the default
+	WorkerLost        time.Duration // for how long a worker may be away; 0: for ever
 	InterruptedWait   time.Duration // for how long what waited is held back, at most 7 days; 0: not at all
 	PollInterval      time.Duration // between short polls
 	LongPoll          time.Duration // whole seconds up to 50 s; 0: short polls
@@ -146,6 +147,7 @@ func defaults() Config {
 		SessionMax:       128,
 		KeepSettled:      100_000,
 		SessionIdleTTL:   900 * time.Second,
+		WorkerLost:       120 * time.Second,
 		InterruptedWait:  600 * time.Second,
 		PollInterval:     2 * time.Second,
 		LongPoll:         25 * time.Second,

@@ -36,6 +36,7 @@ var settings = [...]setting{
 	{"codex_session_idle_ttl_s", "SECONDS", "900", "how long an idle session is kept there", duration(func(c *rawConfig) *time.Duration { return &c.SessionIdleTTL }), nil},
 	{"interrupted_wait_s", "SECONDS", "600", "how long an interrupted turn holds back what waited for it; 0: not at all", applyInterruptedWait, nil},
 	{"keep_settled", "N", "100000", "settled updates kept in the store, for 30 days at most", applyKeepSettled, nil},
+	{"worker_lost_s", "SECONDS", "120", "how long a worker may be away before others get what it was to do", duration(func(c *rawConfig) *time.Duration { return &c.WorkerLost }), nil},
 	{"poll_interval_s", "SECONDS", "2, between short polls", "poll at this interval instead of long polls", applyPollInterval, nil},
 	{"long_poll_s", "SECONDS", "25", "how long a poll waits for updates, up to 50; 0: not at all", applyLongPoll, nil},
 	{"allowed_chat_ids", "IDS", "", "comma-separated ids of the chats that may use the bot", applyAllowlist, nil},

@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Mode: "poll", AckPolicy: "always", OrchestratorMode: "codex", TurnTimeout: 30 * time.Minute, NotifyOnError: true,
-		SessionMax: 128, KeepSettled: 100_000, SessionIdleTTL: 15 * time.Minute, InterruptedWait: 10 * time.Minute, PollInterval: 2 * time.Second, LongPoll: 25 * time.Second,
+		SessionMax: 128, KeepSettled: 100_000, SessionIdleTTL: 15 * time.Minute, WorkerLost: 2 * time.Minute, InterruptedWait: 10 * time.Minute, PollInterval: 2 * time.Second, LongPoll: 25 * time.Second,
 		AllowedChatIDs: []string{"1000"}, CursorStatePath: ".channel_runtime/telegram_cursor_state.json",
 		APIURL: "https://api.telegram.org", Store: ".channel_runtime/gateway.db", ListenAddr: "127.0.0.1:7451",
 		MetricsAddr: "127.0.0.1:9451", SendRate: 25, LogLevel: "info",
@@ -74,6 +74,7 @@ func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
 		{"keep_settled", "1000", func(c Config) any { return c.KeepSettled }, 1000},
 		{"codex_session_max", "1", func(c Config) any { return c.SessionMax }, 1},
 		{"codex_session_idle_ttl_s", "1e2", func(c Config) any { return c.SessionIdleTTL }, 100 * time.Second},
+		{"worker_lost_s", "0.5", func(c Config) any { return c.WorkerLost }, 500 * time.Millisecond},
 		{"interrupted_wait_s", "90.5", func(c Config) any { return c.InterruptedWait }, 90500 * time.Millisecond},
 		{"interrupted_wait_s", "0", func(c Config) any { return c.InterruptedWait }, time.Duration(0)},
 		{"codex_session_idle_ttl_s", "2592000", func(c Config) any { return c.SessionIdleTTL }, 30 * 24 * time.Hour},

@@ -215,11 +215,7 @@ func (g *gateway) meet(ctx context.Context) (botapi.User, error) {
 func (g *gateway) assemble(held *store.Store) (err error) {
 	p := &parts{store: held}
 	if g.OrchestratorMode == ModeCodex {
-		targets := g.OrchestratorAddrs
-		if targets == nil {
-			targets = []string{DefaultOrchestratorAddr}
-		}
-		if p.workers, err = workers.New(workers.Config{Targets: targets, Dialer: g.Dialer, Log: g.log.Named("workers")}); err != nil {
+		if p.workers, err = g.directory(held); err != nil {
 			return err
 		}
 	}
@@ -237,6 +233,29 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 	g.parts.Store(p)
 	g.passOn()
 	return nil
+}
+
+// directory knows the workers that earlier gateways of the bot have met, and notes
+// whom it meets.
+func (g *gateway) directory(held *store.Store) (*workers.Directory, error) {
+	config := workers.Config{Targets: g.OrchestratorAddrs, Dialer: g.Dialer, Lost: g.WorkerLost, Log: g.log.Named("workers")}
+	if config.Targets == nil {
+		config.Targets = []string{DefaultOrchestratorAddr}
+	}
+	known, err := held.KnownWorkers(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range known {
+		config.Known = append(config.Known, workers.Process(w))
+	}
+	config.Met = func(p workers.Process) {
+		// What cannot be noted is counted by the next gateway once more.
+		if err := held.MeetWorker(context.Background(), store.KnownWorker(p)); err != nil {
+			g.log.Warn("the worker's process could not be noted", zap.String("worker", p.WorkerID), zap.Error(err))
+		}
+	}
+	return workers.New(config)
 }
 
 func (g *gateway) pollerConfig() poller.Config {

@@ -104,6 +104,13 @@ func (a *acknowledger) one(ctx context.Context, t store.Turn) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, acknowledgeWithin)
 	defer cancel()
+	if t.State == store.Interrupted {
+		// It is not to go on, nor to begin: the worker may have been away with it, or
+		// with the call that asks for it.
+		if _, err := client.CancelTurn(ctx, &orchestratorv1.CancelTurnRequest{TurnId: t.ID}); err != nil {
+			return err
+		}
+	}
 	_, err := client.AcknowledgeTurn(ctx, &orchestratorv1.AcknowledgeTurnRequest{TurnId: t.ID})
 	// A worker that does not know the turn has nothing to drop.
 	if err != nil && rpc.ReasonOf(err) != diagnosticsv1.ErrorReason_ERROR_REASON_TURN_UNKNOWN {

@@ -74,7 +74,7 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 		r.chat = head.ChatID
 	}
 	r.accepted, r.last, r.reply, r.finished, r.refused, r.thread = nil, 0, reply{}, nil, nil, ""
-	r.typed = time.Time{}
+	r.typed, r.lost = time.Time{}, false
 	in := lane.Head{Held: session.WorkerID != "", Cancelled: stored.Found && r.m.cancelWanted(head.Key)}
 	in.HeldBack, in.Lapsed = !r.since.IsZero(), r.m.heldFor(r.since) == 0
 	switch {
@@ -112,18 +112,23 @@ func (r *runner) stored(ctx context.Context) (store.Lane, error) {
 // find takes a place at a worker for a new turn, if there is one.
 func (r *runner) find(ctx context.Context) ([]lane.Input, error) {
 	if r.m.Workers.Gone(r.held) {
-		if err := r.unpin(ctx); err != nil {
+		if err := r.unpin(ctx, store.Gone, render.WorkerGone()); err != nil {
 			return nil, err
 		}
 	}
 	if r.place == nil {
 		r.place, _ = r.m.Workers.Take(r.held)
 	}
+	if r.place == nil && r.held != "" && !r.m.Workers.Takes(r.held) {
+		if err := r.elsewhere(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if r.place != nil {
 		return []lane.Input{{Kind: lane.Placed}}, nil
 	}
 	r.refused = nil
-	if r.m.Workers.Known(r.held) {
+	if r.m.Workers.Takes(r.held) {
 		r.patience.answered() // every slot is taken, that is no trouble
 	} else {
 		r.patience.failed()
@@ -131,18 +136,49 @@ func (r *runner) find(ctx context.Context) ([]lane.Input, error) {
 	return []lane.Input{{Kind: lane.Unplaced}}, nil
 }
 
-// unpin frees the session of a worker that is gone: its thread is gone too. It
-// fails only when the store is lost to another gateway; else it is tried again.
-func (r *runner) unpin(ctx context.Context) error {
-	var messages []store.Message
-	if r.had != "" {
-		messages = say(store.Notice, render.WorkerGone(), r.head.MessageID)
-	}
-	if err := r.m.Store.Unpin(context.WithoutCancel(ctx), r.head.ID, r.held, messages); err != nil {
+// elsewhere takes a place at another worker for a session whose own takes no turns:
+// at the one that the session was moved to meanwhile; or where its worker is lost,
+// at any. The session keeps its worker for as long as no other has room: it may
+// still come back.
+func (r *runner) elsewhere(ctx context.Context) error {
+	session, err := r.m.Store.Session(ctx, r.session)
+	if err != nil {
 		_, err = r.storeFailed(ctx, err)
 		return err
 	}
-	r.log.Warn("the session's worker is gone; another one may have it", zap.String("worker", r.held))
+	if session.WorkerID != r.held {
+		r.held = session.WorkerID
+		r.place, _ = r.m.Workers.Take(r.held)
+		return nil
+	}
+	if !r.m.Workers.Lost(r.held) {
+		return nil
+	}
+	place, ok := r.m.Workers.Take("")
+	if !ok {
+		return nil
+	}
+	if err := r.unpin(ctx, store.Lost, render.WorkerLost()); err != nil || r.held != "" {
+		place.Release()
+		return err
+	}
+	r.place = place
+	return nil
+}
+
+// unpin frees the session of a worker that is gone or lost, and of its thread,
+// which only that worker has. It fails only when the store is lost to another
+// gateway; else it is tried again.
+func (r *runner) unpin(ctx context.Context, why, notice string) error {
+	var messages []store.Message
+	if r.had != "" {
+		messages = say(store.Notice, notice, r.head.MessageID)
+	}
+	if err := r.m.Store.Unpin(context.WithoutCancel(ctx), r.head.ID, r.held, why, messages); err != nil {
+		_, err = r.storeFailed(ctx, err)
+		return err
+	}
+	r.log.Warn("the session's worker is given up; another one may have it", zap.String("worker", r.held), zap.String("because", why))
 	r.held, r.had, r.head.ThreadID = "", "", ""
 	if len(messages) > 0 {
 		r.m.Posted(r.head.ChatID)
@@ -159,6 +195,9 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 		r.patience.failed()
 		if r.m.Workers.Gone(r.head.WorkerID) {
 			return []lane.Input{{Kind: lane.Failed, Action: lane.InterruptAndUnpin}}
+		}
+		if r.lost = r.m.Workers.Lost(r.head.WorkerID); r.lost {
+			return []lane.Input{{Kind: lane.Failed, Action: lane.Lost}}
 		}
 		return []lane.Input{{Kind: lane.Failed, Action: lane.Wait}}
 	}
@@ -265,10 +304,9 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 		if next, err = st.Finish(ctx, t.ID, outcome, messages); err == nil {
 			r.ahead = &next
 		}
-	case lane.Interrupt:
-		err = st.Interrupt(ctx, t.ID, false, outcome, messages)
-	case lane.InterruptUnpin:
-		err = st.Interrupt(ctx, t.ID, true, outcome, messages)
+	case lane.Interrupt, lane.InterruptUnpin:
+		err = st.Interrupt(ctx, t.ID, e == lane.InterruptUnpin, outcome, messages)
+		r.head.State = store.Interrupted // for whom it is acknowledged to
 	case lane.Restart:
 		_, err = st.Restart(ctx, t.ID)
 	case lane.SettleNew:
@@ -343,6 +381,8 @@ func (r *runner) obstacle() (why, notice string) {
 		return r.postponed.message, render.NotStarted()
 	case reason != 0:
 		return refusesMessage + rpc.ReasonName(reason), render.WorkerAway()
+	case r.m.Workers.Draining(r.held):
+		return drainingMessage, render.WorkerDraining()
 	}
 	return unreachableMessage, render.WorkerAway()
 }

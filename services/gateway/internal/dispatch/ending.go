@@ -3,7 +3,6 @@ package dispatch
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/status"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
@@ -30,6 +29,8 @@ const (
 
 	unreachableMessage = "no orchestrator worker can be reached; the update stays queued"
 	refusesMessage     = "the worker takes no turn; the update stays queued: "
+	drainingMessage    = "the session's worker is being taken out of service; the update stays queued"
+	lostMessage        = "the worker was away for too long; the turn may have run there"
 	heldMessage        = "an interrupted turn waits for a decision; the update stays queued until then"
 )
 
@@ -55,8 +56,12 @@ func (r *runner) ending(e lane.Effect) (store.Outcome, []store.Message) {
 		if e == lane.InterruptUnpin {
 			message = "the worker's disk was replaced"
 		}
+		text := render.Interrupted(r.m.InterruptedWait)
+		if r.lost {
+			message, text = lostMessage, render.InterruptedAway(r.m.InterruptedWait)
+		}
 		o := store.Outcome{Name: interrupted, ErrorCode: cycle.TurnInterrupted, ErrorMessage: message, Usage: r.reply.usage}
-		return o, []store.Message{question(r.head, r.m.InterruptedWait)}
+		return o, []store.Message{question(r.head, text)}
 	case lane.Restart: // the person is told once a new thread is there
 		return store.Outcome{}, nil
 	case lane.SettleNew:
@@ -122,8 +127,8 @@ func say(kind, text string, replyTo int64) []store.Message {
 	return []store.Message{{Kind: kind, Text: text, ReplyTo: replyTo}}
 }
 
-func question(t store.Turn, wait time.Duration) store.Message {
-	return store.Message{Kind: store.Question, Text: render.Interrupted(wait), ReplyTo: t.MessageID, Markup: decisionButtons(t.ID)}
+func question(t store.Turn, text string) store.Message {
+	return store.Message{Kind: store.Question, Text: text, ReplyTo: t.MessageID, Markup: decisionButtons(t.ID)}
 }
 
 func decisionButtons(turnID string) []byte {

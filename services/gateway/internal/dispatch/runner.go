@@ -50,6 +50,7 @@ type runner struct {
 	reply    reply
 	finished *orchestratorv1.Finished
 	refused  error  // of the call that ended last
+	lost     bool   // the head's worker does not come back
 	thread   string // named by Codex, not stored yet
 
 	patience  patience    // with the head

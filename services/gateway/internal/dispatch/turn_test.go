@@ -180,7 +180,7 @@ func TestAFullWorkerIsLeftForANewSessionOnly(t *testing.T) {
 	full := map[string]int{}
 	a.set(func() {
 		a.refuse = func(in *orchestratorv1.RunTurnRequest) (error, bool) {
-			if full[in.GetTurnId()]++; full[in.GetTurnId()] < 3 {
+			if full[in.GetTurnId()]++; full[in.GetTurnId()] < 2 {
 				a.slots = 0
 				return refusal(diagnosticsv1.ErrorReason_ERROR_REASON_WORKER_FULL), false
 			}

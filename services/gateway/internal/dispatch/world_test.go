@@ -35,6 +35,7 @@ type world struct {
 	config  Config
 	path    string // of the database
 	addrs   []string
+	lost    time.Duration // after which a worker is; 0: never
 	manager *Manager
 	workers *workers.Directory
 	stop    func() error
@@ -90,7 +91,7 @@ func (w *world) run() *world {
 	var directory *workers.Directory
 	if len(w.addrs) > 0 {
 		var err error
-		if directory, err = workers.New(workers.Config{Targets: w.addrs, Log: zap.NewNop()}); err != nil {
+		if directory, err = workers.New(workers.Config{Targets: w.addrs, Lost: w.lost, Log: zap.NewNop()}); err != nil {
 			w.t.Fatal(err)
 		}
 	}

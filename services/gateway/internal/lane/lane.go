@@ -10,7 +10,8 @@
 // failed commit the lane reads the store again, exactly as after a crash: the
 // store is the truth, the state here is not. What waited when a turn was
 // interrupted is held back until the person has decided about it, has written
-// again, or has let the time pass.
+// again, or has let the time pass. What may be at a worker that is lost is
+// interrupted, never placed elsewhere: the worker may come back and have run it.
 package lane
 
 // Phase is where a lane stands with its head, the session's oldest unsettled
@@ -88,6 +89,7 @@ const (
 	WaitOrPlace                     // nothing was journaled; another worker may do
 	InterruptAndUnpin               // the worker's disk was replaced
 	RunOrInterrupt                  // the journal does not know the turn
+	Lost                            // no call was made: the worker has been away for so long that others are to have its work
 )
 
 // Outcome is how a turn ended at its worker.

@@ -93,4 +93,5 @@ var actionNames = [...]string{
 	WaitOrPlace:       "wait or place",
 	InterruptAndUnpin: "interrupt and unpin",
 	RunOrInterrupt:    "run or interrupt",
+	Lost:              "lost",
 }

@@ -111,6 +111,24 @@ var brokenLanes = map[string]func(State, Input) (State, []Effect){
 		}
 		return Step(s, in)
 	},
+	"what may be at a lost worker is placed elsewhere": func(s State, in Input) (State, []Effect) {
+		if s.Phase == Calling && !s.Waiting && in.Kind == Failed && in.Action == Lost {
+			return State{Phase: Unassigning}, []Effect{Close, Unassign}
+		}
+		return Step(s, in)
+	},
+	"what ran at a lost worker runs again": func(s State, in Input) (State, []Effect) {
+		if s.Phase == Attaching && !s.Waiting && in.Kind == Failed && in.Action == Lost {
+			return State{Phase: Placing}, []Effect{Close, Place}
+		}
+		return Step(s, in)
+	},
+	"a lost worker is waited for": func(s State, in Input) (State, []Effect) {
+		if in.Kind == Failed && in.Action == Lost {
+			return s, nil
+		}
+		return Step(s, in)
+	},
 	"a full worker is left in spite of doubt": func(s State, in Input) (State, []Effect) {
 		s.Doubt = false
 		return Step(s, in)

@@ -103,7 +103,7 @@ func (w *world) kill(i int) {
 	if w.workers[i].up {
 		w.deaths.worker(w, i, false)
 	}
-	w.workers[i].up = false
+	w.workers[i].up, w.workers[i].away = false, w.now
 	if w.gateway.call != 0 && w.gateway.head.worker == i {
 		w.fail(w.gateway.call, Unknown)
 	}
@@ -128,6 +128,15 @@ func (w *world) start(i int) {
 			*r = row{progress: 2, outcome: Interrupted}
 		}
 	}
+}
+
+// tooLong is how many steps a worker may be away.
+const tooLong = 15
+
+// lost says whether a worker has been away for so long that the other is to have
+// its work.
+func (w *world) lost(i int) bool {
+	return !w.workers[i].up && w.workers[1-i].up && w.now-w.workers[i].away > tooLong
 }
 
 // work lets Codex at one worker make a step.

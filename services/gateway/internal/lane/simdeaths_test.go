@@ -20,6 +20,7 @@ const (
 	notSpawned     = "worker: journal row, before spawn"
 	whileRunning   = "worker: while Codex runs"
 	diskGone       = "worker: disk gone"
+	lostWorker     = "worker: lost"
 )
 
 // steps are those of the lane at which each row can happen; a simulation has to
@@ -35,6 +36,7 @@ var steps = map[string][]string{
 	duringSend:     alongside,
 	notSpawned:     {"calling", "probing", "probing+", "attaching", "attaching+", "following", "loading+", "no gateway"},
 	whileRunning:   {"calling", "probing", "probing+", "attaching", "attaching+", "following", "loading+", "no gateway"},
+	lostWorker:     {"calling", "probing", "attaching"},
 	diskGone:       {"calling", "probing", "probing+", "attaching", "attaching+", "no gateway"},
 }
 

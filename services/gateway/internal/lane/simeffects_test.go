@@ -70,7 +70,9 @@ func (w *world) spawn(target *worker, m message) {
 	if m.turn.starts++; m.turn.starts > 1 {
 		w.err = fmt.Errorf("turn %d was started %d times", m.turn.id, m.turn.starts)
 	}
-	if head := w.store.head(); head != m.turn {
+	if head := w.store.head(); m.turn.lost {
+		// The call was on its way when its worker was given up.
+	} else if head != m.turn {
 		w.err = fmt.Errorf("turn %d started out of order or after its end", m.turn.id)
 	} else if head.stored < Assigned {
 		w.err = fmt.Errorf("turn %d started before ASSIGNED was committed", m.turn.id)
@@ -144,6 +146,10 @@ func (w *world) effect(e Effect) (Input, bool) {
 	case Place:
 		return w.place()
 	case Run, Watch:
+		if w.lost(t.worker) {
+			w.deaths.count(w, lostWorker)
+			return Input{Kind: Failed, Action: Lost}, true
+		}
 		w.gateway.calls++
 		w.gateway.call, w.gateway.joined, w.gateway.cursor = w.gateway.calls, false, 0
 		w.network = append(w.network, message{e, w.gateway.call, t, t.worker, t.journal})
@@ -159,6 +165,9 @@ func (w *world) effect(e Effect) (Input, bool) {
 		if w.gateway.state.Phase == Settling {
 			w.err = errors.New("acknowledged before the outcome is stored")
 		}
+		if t.settled == Interrupt || t.settled == InterruptUnpin {
+			w.network = append(w.network, message{CancelTurn, 0, t, t.worker, t.journal})
+		}
 	case Report, RaiseAlarm, Leave:
 	default:
 		return w.commit(e, t)
@@ -168,8 +177,12 @@ func (w *world) effect(e Effect) (Input, bool) {
 
 func (w *world) place() (Input, bool) {
 	i := w.store.pinned
-	if i < 0 {
+	switch {
+	case i < 0:
 		i = w.IntN(2)
+	case w.lost(i):
+		i = 1 - i
+		w.store.pinned, w.store.thread = -1, false
 	}
 	if !w.workers[i].up {
 		return Input{Kind: Unplaced}, true
@@ -199,9 +212,13 @@ func (w *world) apply(e Effect, t *turn) {
 		w.store.free()
 	case Assign:
 		t.stored, t.worker, t.journal = Assigned, w.gateway.picked, w.workers[w.gateway.picked].journal
-		w.store.pinned = t.worker
+		if w.store.pinned != t.worker {
+			w.store.pinned, w.store.pinner = t.worker, t
+		}
 	case Unassign:
-		t.stored, w.store.pinned = Queued, -1
+		if t.stored = Queued; w.store.pinner == t {
+			w.store.pinned = -1
+		}
 	case Accept:
 		t.stored = Accepted
 	case Name:
@@ -218,7 +235,7 @@ func (w *world) apply(e Effect, t *turn) {
 		if e == InterruptUnpin {
 			w.store.pinned = -1
 		}
-		t.interrupted = w.now
+		t.interrupted, t.lost = w.now, w.lost(t.worker)
 		w.tell(e, t)
 	default:
 		w.tell(e, t)

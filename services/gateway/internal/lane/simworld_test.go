@@ -37,6 +37,7 @@ type store struct {
 	turns  []*turn // in order of their updates
 	cursor int     // updates below it are stored
 	pinned int     // worker of the session, -1: none
+	pinner *turn   // whose assignment pinned it
 	thread bool
 	outbox []*post
 }
@@ -52,6 +53,7 @@ type turn struct {
 	interrupted     int  // when, 0: it was not
 	freed           bool // decided about, or parked
 	chosen          bool // a person decided that it is run
+	lost            bool // interrupted because its worker did not come back
 	fresh           bool // begins a new thread, whatever the session has
 }
 
@@ -68,6 +70,7 @@ type post struct {
 // A worker's disk survives its crashes, unless it is replaced.
 type worker struct {
 	up, full bool
+	away     int // since when it is not up
 	journal  int
 	rows     map[int]*row
 }

@@ -217,10 +217,18 @@ func (s State) refused(action Action) (State, []Effect) {
 		switch {
 		case nothingSent && s.Cancelled:
 			return settle(s, FinishCancelled, Close)
-		case nothingSent && !s.Held && action == WaitOrPlace:
+		case nothingSent && action == WaitOrPlace: // a session with a thread keeps its worker
 			return enter(s, Unassigning, Close)
 		}
 		return pause(s, s.Phase, Close)
+	case Lost:
+		switch {
+		case nothingSent && s.Cancelled:
+			return settle(s, FinishCancelled, Close)
+		case nothingSent:
+			return enter(s, Unassigning, Close)
+		}
+		return settle(s, Interrupt, Close)
 	}
 	s.Doubt = true
 	return pause(s, Probing, Close)
@@ -253,7 +261,7 @@ func (s State) accepted(in Input) (State, []Effect) {
 			return settle(s, FinishRefused, Close, RaiseAlarm)
 		case InterruptAndUnpin:
 			return settle(s, InterruptUnpin, Close)
-		case RunOrInterrupt:
+		case RunOrInterrupt, Lost:
 			return settle(s, Interrupt, Close)
 		}
 		return pause(s, Attaching, Close)

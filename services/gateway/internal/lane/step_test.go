@@ -23,7 +23,7 @@ func inputs() []Input {
 				}
 			}
 		case Failed:
-			for action := Unknown; action <= RunOrInterrupt; action++ {
+			for action := Unknown; action <= Lost; action++ {
 				all = append(all, Input{Kind: kind, Action: action})
 			}
 		case Finished:
@@ -139,8 +139,8 @@ func TestReachableStatesKeepTheRules(t *testing.T) {
 			if s.Doubt && has(effects, Place, Assign, Unassign, FinishCancelled) {
 				t.Errorf("%+v --%+v--> %v: a turn in doubt may run elsewhere", s, in, effects)
 			}
-			if s.Held && has(effects, Unassign) {
-				t.Errorf("%+v --%+v--> %v: leaves the worker that holds the thread", s, in, effects)
+			if in.Kind == Failed && in.Action == Lost && has(effects, Unassign) != (s.Phase == Calling && !s.Waiting && !s.Doubt && !s.Cancelled) {
+				t.Errorf("%+v --%+v--> %v: what may be at a lost worker is placed elsewhere, or what cannot be is not", s, in, effects)
 			}
 			if next.Phase == Calling && s.Phase == Placing {
 				t.Errorf("%+v --%+v-->: called before ASSIGNED is committed", s, in)
@@ -173,7 +173,7 @@ func TestCallFailures(t *testing.T) {
 		{"journal unavailable while probing", probing, Wait, Probing, true, Pause},
 		{"journal unavailable while watching", attaching, Wait, Attaching, true, Pause},
 		{"worker full, new session", calling, WaitOrPlace, Unassigning, false, Unassign},
-		{"worker full, session with a thread", held, WaitOrPlace, Calling, true, Pause},
+		{"worker full or draining, session with a thread", held, WaitOrPlace, Unassigning, false, Unassign},
 		{"worker full, turn in doubt", doubtful, WaitOrPlace, Calling, true, Pause},
 		{"disk replaced before the answer", calling, InterruptAndUnpin, Settling, false, InterruptUnpin},
 		{"disk replaced, in doubt", probing, InterruptAndUnpin, Settling, false, InterruptUnpin},
@@ -181,6 +181,12 @@ func TestCallFailures(t *testing.T) {
 		{"turn unknown before ACCEPTED", probing, RunOrInterrupt, Calling, false, Run},
 		{"turn unknown after ACCEPTED", attaching, RunOrInterrupt, Settling, false, Interrupt},
 		{"turn unknown, said on an open stream", following, RunOrInterrupt, Settling, false, Interrupt},
+		{"worker lost, nothing sent", calling, Lost, Unassigning, false, Unassign},
+		{"worker lost, nothing sent, session with a thread", held, Lost, Unassigning, false, Unassign},
+		{"worker lost, nothing sent, to be cancelled", State{Phase: Calling, Cancelled: true}, Lost, Settling, false, FinishCancelled},
+		{"worker lost, turn in doubt", doubtful, Lost, Settling, false, Interrupt},
+		{"worker lost while probing", probing, Lost, Settling, false, Interrupt},
+		{"worker lost with a running turn", attaching, Lost, Settling, false, Interrupt},
 		{"no reason: new call", calling, Unknown, Probing, true, Pause},
 		{"no reason: probing", probing, Unknown, Probing, true, Pause},
 		{"no reason: watching", attaching, Unknown, Attaching, true, Pause},

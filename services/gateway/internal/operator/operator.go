@@ -47,6 +47,8 @@ type Work struct {
 	LastPoll func() time.Time
 	// Resolve decides about an interrupted turn.
 	Resolve func(ctx context.Context, turnID, choice string) (store.Resolved, error)
+	// Move lets another worker have a session.
+	Move func(context.Context, store.Move) (bool, error)
 }
 
 // Service implements gateway.v1.
@@ -90,7 +92,8 @@ func (s *Service) GetStatus(ctx context.Context, _ *gatewayv1.GetStatusRequest) 
 	if work.Workers != nil {
 		for _, w := range work.Workers.Workers() {
 			r.Workers = append(r.Workers, &gatewayv1.WorkerStatus{Address: w.Address, WorkerId: w.ID, JournalId: w.JournalID,
-				Reachable: w.Reachable, SlotsTotal: int32(w.SlotsTotal), SlotsUsed: int32(w.SlotsUsed), Draining: w.Draining})
+				Reachable: w.Reachable, SlotsTotal: int32(w.SlotsTotal), SlotsUsed: int32(w.SlotsUsed), Draining: w.Draining,
+				RestartCount: int32(w.Restarts), UnreachableSince: timestamp(w.AwaySince)})
 		}
 	}
 	return r, nil
@@ -126,7 +129,8 @@ func (s *Service) ListSessions(ctx context.Context, in *gatewayv1.ListSessionsRe
 	}
 	for _, x := range sessions {
 		r.Sessions = append(r.Sessions, &gatewayv1.Session{SessionId: x.ID, ChatId: x.ChatID, TopicId: x.TopicID, ThreadId: x.ThreadID,
-			WorkerId: x.WorkerID, OpenTurns: int32(x.OpenTurns), UpdatedAt: timestamp(x.UpdatedAt)})
+			WorkerId: x.WorkerID, OpenTurns: int32(x.OpenTurns), UpdatedAt: timestamp(x.UpdatedAt), MovedFromWorkerId: x.MovedFrom,
+			MovedReason: x.MovedReason, MovedAt: timestamp(x.MovedAt)})
 	}
 	return r, nil
 }

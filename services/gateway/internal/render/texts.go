@@ -138,6 +138,13 @@ func WorkerAway() string {
 		"There is no need to send it again."
 }
 
+// WorkerDraining tells that a message has to wait for its worker, which takes no
+// new work.
+func WorkerDraining() string {
+	return "The worker that has this conversation is being taken out of service. Nothing is lost: your message is kept, and is answered " +
+		"once the conversation has moved to another worker, or the worker is back. There is no need to send it again."
+}
+
 // NotStarted tells that a message has to wait because Codex cannot be started.
 func NotStarted() string {
 	return "Codex cannot be started on the worker right now. Nothing is lost: your message is kept, and is tried again by itself. " +
@@ -147,8 +154,18 @@ func NotStarted() string {
 // Interrupted asks what to do with a turn whose worker went away.
 // What was sent before waits for the decision for so long; 0: not at all.
 func Interrupted(wait time.Duration) string {
-	text := "This task was interrupted: it may have partly run. Your message and the files are kept, and it is not run again by itself.\n\n" +
-		whatToDo
+	return asked("This task was interrupted: it may have partly run. Your message and the files are kept, and it is not run again by itself.", wait)
+}
+
+// InterruptedAway asks the same of a turn whose worker does not come back.
+func InterruptedAway(wait time.Duration) string {
+	return asked("This task was interrupted: its worker has not answered for long. It may have partly run there. Your message is kept, and it is "+
+		"not run again by itself. What you decide is done by this worker if it is back by then, else by another one, which knows nothing of this "+
+		"conversation and does not have its files.", wait)
+}
+
+func asked(happened string, wait time.Duration) string {
+	text := happened + "\n\n" + whatToDo
 	if wait <= 0 {
 		return text
 	}
@@ -220,6 +237,13 @@ func ThreadNotResumable() string {
 func WorkerGone() string {
 	return "The worker that held this conversation is gone, and its files with it, so that a new conversation was started for your message. " +
 		"What was said earlier is not available to Codex any more. Repeat what it needs to know."
+}
+
+// WorkerLost tells that the worker of a conversation did not come back, and that
+// another one begins anew.
+func WorkerLost() string {
+	return "The worker that has this conversation has not answered for long, so that a new conversation was started for your message on another one. " +
+		"What was said earlier, and the files, are not available there. Repeat what Codex needs to know."
 }
 
 // NewConversation answers /new.

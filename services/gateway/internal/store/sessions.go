@@ -54,7 +54,10 @@ func (s *Store) ListSessions(ctx context.Context, pageSize int, after string) (p
 	err = s.read(ctx, func(q *tx) error {
 		page, err = collect(q, readSession, sessionQuery+`WHERE s.bot_id = $1 AND s.session_id > $2
 			ORDER BY s.session_id LIMIT $3`, q.bot, after, pageSize)
-		return err
+		if err != nil {
+			return err
+		}
+		return q.latestMoves(page)
 	})
 	return page, err
 }

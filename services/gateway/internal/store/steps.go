@@ -143,10 +143,10 @@ func (s *Store) Unassign(ctx context.Context, turnID string) error {
 	})
 }
 
-// Unpin frees the session of a waiting turn of a worker that is gone, together with
-// the messages that say so. A session that this worker does not hold any more
+// Unpin frees the session of a waiting turn of its worker, which is Gone or Lost,
+// together with the messages that say so. A session that this worker does not hold any more
 // stays as it is.
-func (s *Store) Unpin(ctx context.Context, turnID, workerID string, messages []Message) error {
+func (s *Store) Unpin(ctx context.Context, turnID, workerID, why string, messages []Message) error {
 	return s.write(ctx, func(q *tx) error {
 		t, err := q.turn(turnID)
 		if err != nil {
@@ -159,7 +159,7 @@ func (s *Store) Unpin(ctx context.Context, turnID, workerID string, messages []M
 		if err != nil || sess.WorkerID != workerID {
 			return err
 		}
-		if err := q.forget(sess.ID); err != nil {
+		if err := q.giveUp(sess, why); err != nil {
 			return err
 		}
 		return q.post(t.Key, t.ID, messages)
@@ -289,7 +289,11 @@ func (s *Store) Interrupt(ctx context.Context, turnID string, unpin bool, o Outc
 			return err
 		}
 		if unpin {
-			if err := q.forget(t.SessionID); err != nil {
+			sess, err := q.session(t.SessionID)
+			if err != nil {
+				return err
+			}
+			if err := q.giveUp(sess, Gone); err != nil {
 				return err
 			}
 		}

@@ -271,14 +271,14 @@ func TestUnpinFreesTheSessionOfAWaitingTurn(t *testing.T) {
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
 		refused := (*store.StateError)(nil)
-		if err := d.Unpin(ctx, turnID(1, 1), worker, nil); !errors.As(err, &refused) {
+		if err := d.Unpin(ctx, turnID(1, 1), worker, store.Gone, nil); !errors.As(err, &refused) {
 			t.Errorf("of a turn that runs: %v", err)
 		}
 		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
 		gone := []store.Message{{Kind: store.Notice, Text: "gone"}}
-		d.must(d.Unpin(ctx, turnID(2, 1), "another", gone))
-		d.must(d.Unpin(ctx, turnID(2, 1), worker, gone))
-		d.must(d.Unpin(ctx, turnID(2, 1), worker, gone)) // again, after a crash
+		d.must(d.Unpin(ctx, turnID(2, 1), "another", store.Gone, gone))
+		d.must(d.Unpin(ctx, turnID(2, 1), worker, store.Gone, gone))
+		d.must(d.Unpin(ctx, turnID(2, 1), worker, store.Gone, gone)) // again, after a crash
 		d.reopen()
 		sess, err := d.Session(ctx, "telegram:42")
 		d.must(err)

@@ -187,6 +187,9 @@ type Session struct {
 	Usage     Usage // of the whole thread
 	OpenTurns int   // turns that wait or run
 	UpdatedAt time.Time
+	// The worker it was last taken from, why and when; only of ListSessions.
+	MovedFrom, MovedReason string
+	MovedAt                time.Time
 }
 
 // Lane is what a session's lane goes on from, as of one moment.

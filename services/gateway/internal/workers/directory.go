@@ -36,6 +36,8 @@ type Worker struct {
 	Draining   bool // it takes no new turns
 	SlotsTotal int
 	SlotsUsed  int
+	Restarts   int       // of its process, as far as they are known
+	AwaySince  time.Time // it cannot be reached; zero: it can, or was not tried yet
 	// Tried says that at least one attempt to reach it has ended.
 	Tried bool
 }
@@ -51,7 +53,15 @@ type Config struct {
 	Resolver Resolver
 	// Lookup is the time between two look-ups of a name; 0: 10 s.
 	Lookup time.Duration
-	Log    *zap.Logger
+	// Lost is for how long a worker may be away before others get what it was to
+	// do; 0: for ever.
+	Lost time.Duration
+	// Known are the workers that an earlier process has met.
+	Known []Process
+	// Met is told of each process of a worker that is new, in the order in which
+	// they are met; nil: nobody is. The directory waits for it.
+	Met func(Process)
+	Log *zap.Logger
 }
 
 // Directory holds a connection to each worker.
@@ -59,11 +69,13 @@ type Directory struct {
 	config Config
 	names  []string // host:port of dns targets
 
-	mu       sync.Mutex
-	entries  map[string]*entry // by address
-	taken    map[string]int    // places held by this gateway, by worker id
-	restarts int
-	changed  chan struct{}
+	mu      sync.Mutex
+	entries map[string]*entry    // by address
+	taken   map[string]int       // places held by this gateway, by worker id
+	met     map[string]Process   // by worker id
+	away    map[string]time.Time // since when workers cannot be reached, by id
+	began   time.Time            // when Run did; zero: not yet
+	changed chan struct{}
 }
 
 type entry struct {
@@ -82,7 +94,11 @@ func New(config Config) (*Directory, error) {
 	if config.Lookup == 0 {
 		config.Lookup = 10 * time.Second
 	}
-	d := &Directory{config: config, entries: map[string]*entry{}, taken: map[string]int{}, changed: make(chan struct{})}
+	d := &Directory{config: config, entries: map[string]*entry{}, taken: map[string]int{}, met: map[string]Process{},
+		away: map[string]time.Time{}, changed: make(chan struct{})}
+	for _, p := range config.Known {
+		d.met[p.WorkerID] = p
+	}
 	for _, target := range config.Targets {
 		name, isName := strings.CutPrefix(target, "dns:///")
 		var err error
@@ -118,6 +134,7 @@ func (d *Directory) Close() error {
 func (d *Directory) Run(ctx context.Context) error {
 	group := lifecycle.NewGroup(ctx)
 	d.mu.Lock()
+	d.began = time.Now()
 	for _, e := range d.entries {
 		d.startWatch(group, e)
 	}
@@ -169,17 +186,15 @@ func (d *Directory) Workers() []Worker {
 	defer d.mu.Unlock()
 	all := make([]Worker, 0, len(d.entries))
 	for _, e := range d.entries {
-		all = append(all, e.worker)
+		w := e.worker
+		w.Restarts, w.AwaySince = d.met[w.ID].Restarts, time.Time{}
+		if w.Tried && !w.Reachable {
+			w.AwaySince = d.awaySince(w.ID)
+		}
+		all = append(all, w)
 	}
 	slices.SortFunc(all, func(a, b Worker) int { return strings.Compare(a.Address, b.Address) })
 	return all
-}
-
-// Restarts is how often a worker came back with a new process.
-func (d *Directory) Restarts() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.restarts
 }
 
 // Lookup returns the client of a worker that can be reached now.
@@ -190,23 +205,6 @@ func (d *Directory) Lookup(workerID string) (Client, bool) {
 		return e.client, true
 	}
 	return nil, false
-}
-
-// Gone says whether a worker is gone for good: every address answers, and none of
-// them is this worker any more, as after the loss of its disk. Behind a name
-// workers come and go, so that there nobody is known to be gone.
-func (d *Directory) Gone(workerID string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if workerID == "" || len(d.names) > 0 || len(d.entries) == 0 {
-		return false
-	}
-	for _, e := range d.entries {
-		if !e.worker.Reachable || e.worker.ID == workerID {
-			return false
-		}
-	}
-	return true
 }
 
 func (d *Directory) reachable(workerID string) *entry {

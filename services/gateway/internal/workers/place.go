@@ -79,6 +79,19 @@ func (d *Directory) Missed(pinned string) bool {
 	return met || !untried
 }
 
+// Takes says whether some worker takes new turns, whatever room it has: the one
+// that is pinned, or any when pinned is empty.
+func (d *Directory) Takes(pinned string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.entries {
+		if e.worker.Reachable && !e.worker.Draining && (pinned == "" || e.worker.ID == pinned) {
+			return true
+		}
+	}
+	return false
+}
+
 // Known says whether some worker can be reached: the one that is pinned, or any
 // when pinned is empty.
 func (d *Directory) Known(pinned string) bool {

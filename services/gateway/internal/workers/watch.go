@@ -67,19 +67,26 @@ func (d *Directory) listen(ctx context.Context, e *entry) (heard bool, err error
 }
 
 func (d *Directory) heard(e *entry, state *orchestratorv1.WatchWorkerResponse) {
+	now := Process{WorkerID: state.GetWorkerId(), ProcessID: state.GetProcessId(), Starts: int(state.GetStartCount())}
 	var before, after Worker
+	var fresh bool
 	d.update(func() {
 		before = e.worker
-		if restarted(before, state) {
-			d.restarts++
-		}
+		fresh = d.meet(now)
+		now = d.met[now.WorkerID]
 		e.worker = Worker{
 			Address: before.Address, ID: state.GetWorkerId(), JournalID: state.GetJournalId(), ProcessID: state.GetProcessId(),
 			Reachable: true, Draining: state.GetDraining(), Tried: true,
 			SlotsTotal: int(state.GetSlotsTotal()), SlotsUsed: int(state.GetSlotsUsed()),
 		}
 		after = e.worker
+		if before.Reachable && before.ID != after.ID {
+			d.leave(before.ID)
+		}
 	})
+	if fresh && d.config.Met != nil {
+		d.config.Met(now)
+	}
 	log := d.config.Log.With(zap.String("address", after.Address), zap.String("worker", after.ID))
 	if !before.Reachable {
 		log.Info("worker reached", zap.Int("slots", after.SlotsTotal))
@@ -92,15 +99,14 @@ func (d *Directory) heard(e *entry, state *orchestratorv1.WatchWorkerResponse) {
 	}
 }
 
-func restarted(before Worker, now *orchestratorv1.WatchWorkerResponse) bool {
-	return before.ID != "" && before.ID == now.GetWorkerId() && before.ProcessID != now.GetProcessId()
-}
-
 func (d *Directory) lost(e *entry, heard bool, err error) {
 	var before Worker
 	d.update(func() {
 		before = e.worker
 		e.worker.Reachable, e.worker.Tried = false, true
+		if before.Reachable {
+			d.leave(before.ID)
+		}
 	})
 	if heard || !before.Tried {
 		d.config.Log.Warn("worker cannot be reached", zap.String("address", before.Address), zap.Error(err))
