@@ -35,7 +35,18 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	if err != nil {
 		return refuse(stdout, err)
 	}
-	if page.Word() == health.Word {
+	switch page.Word() {
+	case drainWord:
+		return runDrain(ctx, config, given, stdout, stderr)
+	case exportWord, importWord:
+		if config, err = config.prepared(); err != nil {
+			return refuse(stdout, err)
+		}
+		if page.Word() == exportWord {
+			return runExport(ctx, config, given, stdout, stderr)
+		}
+		return runImport(ctx, config, given, stdout, stderr)
+	case health.Word:
 		return health.Check(ctx, "orchestrator", config.ListenAddr, rpc.DialOptions{}, stdout)
 	}
 	return serve(ctx, config, stdout, stderr)

@@ -62,8 +62,8 @@ func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
 	}
 	stage := setUp(t)
 	for _, b := range blocks(t) {
-		if b.document == smokeDocument {
-			continue // see TestSmokeProtocolByHand
+		if b.document == smokeDocument || b.document == workersDocument {
+			continue // see TestSmokeProtocolByHand, TestAConversationMovesAsDocumented
 		}
 		for _, line := range b.lines {
 			t.Run(b.document+": "+line, func(t *testing.T) {

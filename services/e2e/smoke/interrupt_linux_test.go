@@ -52,7 +52,7 @@ func TestCtrlC(t *testing.T) {
 			if tt.text != "" {
 				b.sim.Inject(telegramsim.Incoming{ChatID: chat, UserID: person, Text: tt.text})
 				b.eventually(p, "Codex works", func() bool {
-					threads, _ := os.ReadDir(filepath.Join(b.dir, "codex_home", "fake_sessions"))
+					threads, _ := os.ReadDir(filepath.Join(b.dir, "codex_home", "sessions"))
 					return len(threads) > 0
 				})
 			}

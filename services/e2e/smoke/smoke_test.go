@@ -82,7 +82,7 @@ func TestLiveWithAWorker(t *testing.T) {
 	if status := b.ends(p); status != 0 {
 		t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
 	}
-	if threads, err := os.ReadDir(filepath.Join(b.dir, "worker", "codex", "fake_sessions")); err != nil || len(threads) == 0 {
+	if threads, err := os.ReadDir(filepath.Join(b.dir, "worker", "codex", "sessions")); err != nil || len(threads) == 0 {
 		t.Errorf("the worker's Codex has %d threads, %v", len(threads), err)
 	}
 	if _, err := os.Stat(filepath.Join(b.dir, "codex_home")); err == nil {

@@ -70,13 +70,14 @@ func allowed() map[string][]string {
 		// The worker: proctree and journal at the bottom, the gRPC edge on top.
 		o + "proctree": {xsys},
 		o + "statedir": {uuid, xsys},
+		o + "archive":  {},
 		o + "codex":    {gen, protobuf, uuid, o + "proctree"},
 		o + "journal":  {gen, protobuf, uuid, sqldb},
 		o + "meters":   {gen, protobuf, prometheus, metrics},
 		o + "turn":     {gen, protobuf, zap, crashpoint, tracing, o + "codex", o + "journal", o + "meters"},
 		o + "server":   {gen, protobuf, grpc, uuid, crashpoint, rpc, sqldb, tracing, o + "codex", o + "journal", o + "meters", o + "turn"},
-		"orchestrator": {gen, uuid, zap, checkup, command, health, lifecycle, logging, metrics, profiling, rpc, tracing,
-			o + "codex", o + "journal", o + "meters", o + "proctree", o + "server", o + "statedir", o + "turn"},
+		"orchestrator": {gen, protobuf, grpc, uuid, zap, xterm, checkup, command, health, lifecycle, logging, metrics, profiling, rpc, tracing,
+			o + "archive", o + "codex", o + "journal", o + "meters", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
 

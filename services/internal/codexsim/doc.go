@@ -53,7 +53,7 @@
 // must say, `<absent>` that the flag must be missing; FAKE_CODEX_STDIN_TIMEOUT
 // is how many ms (10000) stdin may stay open; FAKE_CODEX_LOG names a file to
 // which every start and end is appended, see LogEntry. Threads are remembered in
-// $CODEX_HOME/fake_sessions (CODEX_HOME defaults to $HOME/.codex).
+// $CODEX_HOME/sessions (CODEX_HOME defaults to $HOME/.codex).
 //
 // `codex login status` and `codex sandbox` are there too; FAKE_CODEX_LOGIN=no is
 // an account that is not logged in, FAKE_CODEX_SANDBOX=no a machine on which

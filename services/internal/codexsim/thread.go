@@ -52,11 +52,11 @@ func (t *turn) openThread() error {
 // then nothing is remembered.
 func sessionsDir(getenv func(string) string) string {
 	if home := getenv("CODEX_HOME"); home != "" {
-		return filepath.Join(home, "fake_sessions")
+		return filepath.Join(home, "sessions")
 	}
 	for _, name := range []string{"HOME", "USERPROFILE"} {
 		if home := getenv(name); home != "" {
-			return filepath.Join(home, ".codex", "fake_sessions")
+			return filepath.Join(home, ".codex", "sessions")
 		}
 	}
 	return ""

@@ -46,7 +46,7 @@ func Page(program, listen string, flags []command.Flag) command.Command {
 // Check asks the server that listens at addr, prints one line, and returns the
 // exit status. program is what the line calls the server, o how it is reached.
 func Check(ctx context.Context, program, addr string, o rpc.DialOptions, stdout io.Writer) int {
-	target, err := reach(addr)
+	target, err := Reach(addr)
 	if err == nil {
 		err = ask(ctx, target, o)
 	}
@@ -81,8 +81,8 @@ func ask(ctx context.Context, target string, o rpc.DialOptions) error {
 	return nil
 }
 
-// reach is the address at which this machine reaches a listener at addr.
-func reach(addr string) (target string, err error) {
+// Reach is the address at which this machine reaches a listener at addr.
+func Reach(addr string) (target string, err error) {
 	if addr == "" {
 		return "", fmt.Errorf("it has no listener")
 	}

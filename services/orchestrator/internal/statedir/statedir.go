@@ -74,6 +74,18 @@ func InUse(path string) (bool, error) {
 	return false, err
 }
 
+// Peek is the directory of a worker that uses it meanwhile: for who reads it only.
+// Close does nothing to it. Errors: fs.ErrNotExist when no worker ever used it.
+func Peek(path string) (*Dir, error) {
+	d := &Dir{path: path}
+	content, err := os.ReadFile(filepath.Join(d.Private(), "worker_id"))
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	d.workerID = strings.TrimSpace(string(content))
+	return d, nil
+}
+
 // workerID reads the worker's id, or makes one that stays: it is on the disk before
 // anyone learns of it.
 func workerID(path string) (string, error) {
@@ -141,7 +153,12 @@ func syncDir(dir string) error {
 }
 
 // Close unlocks the directory.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // WorkerID is the worker's id: random, and stable over restarts.
 func (d *Dir) WorkerID() string { return d.workerID }

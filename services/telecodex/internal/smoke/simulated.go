@@ -80,7 +80,7 @@ func (s *simulated) set(_ context.Context, c protocol.Cycle, _ int, dir string) 
 	}
 	inject(env, c)
 	return &scene{env: env, limit: simulatedLimit, close: sim.Close, world: func() *protocol.World {
-		return &protocol.World{Sent: len(sim.Messages(0)), Threads: entries(filepath.Join(dir, "codex", "fake_sessions"))}
+		return &protocol.World{Sent: len(sim.Messages(0)), Threads: entries(filepath.Join(dir, "codex", "sessions"))}
 	}}, nil
 }
 

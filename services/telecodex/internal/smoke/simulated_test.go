@@ -238,7 +238,7 @@ func TestAnInterruptionEndsTheProgramToo(t *testing.T) {
 	sim := make(chan string, 1)
 	r.SabotageWith(func(cycle string, env map[string]string) {
 		env["ORCHESTRATOR_CODEX_ENV"] = "FAKE_CODEX_SCENARIO=hang"
-		sim <- filepath.Join(env["ORCHESTRATOR_CODEX_HOME"], "fake_sessions")
+		sim <- filepath.Join(env["ORCHESTRATOR_CODEX_HOME"], "sessions")
 	})
 	go func() {
 		defer interrupt()
