@@ -37,7 +37,7 @@ run: build ## Run the bot (with CHANNEL_TOKEN), or a demonstration without one. 
 	else exec bin/telecodex$(EXE) demo $(ARGS); fi
 
 test: ## Run every test that needs no account and no network. RUN=… selects by name.
-	@$(REPORT) -count=1 -timeout=10m -run='$(RUN)' $(PACKAGES)
+	@$(REPORT) -count=1 -timeout=10m -parallel=4 -run='$(RUN)' $(PACKAGES)
 
 test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with npm).
 	@$(REPORT) -count=1 -timeout=15m -tags=real -run='$(RUN)' ./services/e2e/real/...

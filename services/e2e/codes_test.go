@@ -34,6 +34,7 @@ func oneDetail(t *testing.T, report map[string]any) map[string]any {
 // the real gateway and worker. Nothing of a failed turn is said where NOTIFY is
 // off.
 func TestOutcomesBecomeCodes(t *testing.T) {
+	t.Parallel()
 	for _, notify := range []string{"true", "false"} {
 		t.Run("notify "+notify, func(t *testing.T) {
 			t.Parallel()

@@ -60,6 +60,7 @@ func (s *system) expect(found map[string]string, name, beginning, part string) {
 }
 
 func TestDoctorSeesAFullDisk(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	status, found := s.doctor("ulimit -f 0;")
 	if status != 1 {
@@ -72,6 +73,7 @@ func TestDoctorSeesAFullDisk(t *testing.T) {
 }
 
 func TestDoctorSeesWhatThisUserMayNotWrite(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	// What the programs themselves need, whoever runs them.
 	for _, dir := range []string{s.dir, filepath.Dir(s.dir), filepath.Dir(built.Path("telecodex"))} {
@@ -97,6 +99,7 @@ func TestDoctorSeesWhatThisUserMayNotWrite(t *testing.T) {
 // What runs is not disturbed: no poll of Telegram but the bot's own, no file
 // of its own made or replaced, and its turns go on.
 func TestDoctorLeavesARunningBotAlone(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	bot := s.telecodex("", "run")
 	s.gateway = bot

@@ -10,6 +10,7 @@ import (
 )
 
 func TestAKilledGatewayLosesNothingAndRunsNothingTwice(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	const count = 12
@@ -50,6 +51,7 @@ func TestAKilledGatewayLosesNothingAndRunsNothingTwice(t *testing.T) {
 }
 
 func TestAKilledWorkerLeavesTheDecisionToThePerson(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	s.startGateway(nil)
@@ -109,6 +111,7 @@ func (s *system) hears(text string) (place int) {
 }
 
 func TestWhatWaitedForAnInterruptedTurnIsHeldBack(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	prompt := interruptedWith(s)
 	s.startGateway(nil)
@@ -128,6 +131,7 @@ func TestWhatWaitedForAnInterruptedTurnIsHeldBack(t *testing.T) {
 }
 
 func TestOneCycleLeavesWhatIsHeldBack(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	interruptedWith(s)
 	s.say("/help")
@@ -144,6 +148,7 @@ func TestOneCycleLeavesWhatIsHeldBack(t *testing.T) {
 }
 
 func TestCancelStopsCodex(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	s.startGateway(nil)
@@ -161,6 +166,7 @@ func TestCancelStopsCodex(t *testing.T) {
 }
 
 func TestALongAnswerArrivesAsAFile(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	s.startGateway(nil)
@@ -173,6 +179,7 @@ func TestALongAnswerArrivesAsAFile(t *testing.T) {
 }
 
 func TestAWorkerThatComesLateRunsWhatWaits(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startGateway(nil)
 	s.say("one")

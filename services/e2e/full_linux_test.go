@@ -21,6 +21,7 @@ func limitFiles(t *testing.T, pid int, bytes uint64) {
 const unlimited = ^uint64(0)
 
 func TestAFullDiskUnderTheStoreLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	s.startGateway(nil, "CHANNEL_LONG_POLL_S=0", "CHANNEL_POLL_INTERVAL_S=0.1")
@@ -43,6 +44,7 @@ func TestAFullDiskUnderTheStoreLosesNothing(t *testing.T) {
 }
 
 func TestAFullDiskUnderTheJournalLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	s.startGateway(nil)

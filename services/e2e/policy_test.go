@@ -44,6 +44,7 @@ func (s *system) stopWorker() {
 }
 
 func TestOnSuccessKeepsATurnThatCodexCannotBeStartedFor(t *testing.T) {
+	t.Parallel()
 	for _, notify := range []bool{true, false} {
 		t.Run(map[bool]string{true: "told", false: "silent"}[notify], func(t *testing.T) {
 			t.Parallel()
@@ -122,6 +123,7 @@ func TestOnSuccessRunsAFailedTurnOnce(t *testing.T) {
 }
 
 func TestAnAnswerThatCannotBeSentIsKept(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ policy, want string }{{always, "0 1 0 1"}, {onSuccess, "0 0 1 1"}} {
 		t.Run(tt.policy, func(t *testing.T) {
 			t.Parallel()
@@ -174,6 +176,7 @@ func TestAnAnswerThatCouldNotBeSentIsSentByTheNextCycle(t *testing.T) {
 // TestAnUnreachableWorkerIsReportedAndTheUpdateStays takes the ten seconds after
 // which that is said.
 func TestAnUnreachableWorkerIsReportedAndTheUpdateStays(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ policy, want string }{{always, "0 1 0 1"}, {onSuccess, "0 0 1 1"}} {
 		t.Run(tt.policy, func(t *testing.T) {
 			t.Parallel()

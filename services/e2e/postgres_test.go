@@ -15,6 +15,7 @@ import (
 // while messages come, turns run and answers are sent: once as its administrator
 // does and once as a crash does.
 func TestPostgresMayBeRestartedWhileTheGatewayRuns(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New()
 	t.Cleanup(func() {
 		if err := server.Close(); err != nil {

@@ -9,6 +9,7 @@ import (
 )
 
 func TestOneCycleAnswersThroughAWorkerThatStartsLater(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	in := s.say("hello id=4")
 	p := s.startGateway([]string{"--once"})
@@ -24,6 +25,7 @@ func TestOneCycleAnswersThroughAWorkerThatStartsLater(t *testing.T) {
 }
 
 func TestTheNextCycleGoesOnInTheSameThread(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	for i, text := range []string{"my name is Ada", "recall"} {
@@ -38,6 +40,7 @@ func TestTheNextCycleGoesOnInTheSameThread(t *testing.T) {
 }
 
 func TestFailuresOfCodexAreDiagnosed(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.startWorker()
 	for _, tt := range []struct {
@@ -85,6 +88,7 @@ func TestOneCycleLeavesWhatNoWorkerCanDo(t *testing.T) {
 }
 
 func TestAnInterruptedCycleIsTakenUpByTheNext(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("no interrupt can be sent to a process on Windows")
 	}

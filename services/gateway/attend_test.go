@@ -60,6 +60,7 @@ func (w attended) becomesReady() {
 }
 
 func TestAGatewayThatCannotReachTelegramSaysSo(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	sim.Fail(telegramsim.Fault{Method: "getMe", Count: -1, Status: 502})
 	w := startAttended(t, echo(t, sim.URL, out), out)
@@ -99,6 +100,7 @@ func TestAGatewayThatCannotReachTelegramSaysSo(t *testing.T) {
 }
 
 func TestAnAddressInUseNamesBothCauses(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows lets two programs listen on one address")
 	}
@@ -125,6 +127,7 @@ func TestAnAddressInUseNamesBothCauses(t *testing.T) {
 }
 
 func TestReadinessWaitsForAPollThatSucceeds(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	sim.Fail(telegramsim.Fault{Method: "getUpdates", Count: -1, Status: 502})
 	w := startAttended(t, echo(t, sim.URL, out), out)
@@ -137,6 +140,7 @@ func TestReadinessWaitsForAPollThatSucceeds(t *testing.T) {
 }
 
 func TestACycleThatIsAskedForEarlyIsRunOnceTheBotIsKnown(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	sim.Fail(telegramsim.Fault{Method: "getMe", Count: 3, Status: 502}) // one cycle with its repetitions
 	w := startAttended(t, echo(t, sim.URL, out), out)
@@ -159,6 +163,7 @@ func TestACycleThatIsAskedForEarlyIsRunOnceTheBotIsKnown(t *testing.T) {
 }
 
 func TestAGatewayIsDeafOncePollsHaveFailedForLong(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for name, tt := range map[string]struct {
 		config Config

@@ -29,6 +29,7 @@ func (p *polls) GetStatus(context.Context, *gatewayv1.GetStatusRequest) (*gatewa
 }
 
 func TestRunningGatewaySaysHowItsPollsGo(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	for _, tt := range []struct {
 		name    string
@@ -64,6 +65,7 @@ func TestRunningGatewaySaysHowItsPollsGo(t *testing.T) {
 }
 
 func TestStoreOnAServerIsLookedAt(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	dsn := server.URL(t)
 	readOnly, err := url.Parse(dsn)

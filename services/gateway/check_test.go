@@ -56,6 +56,7 @@ func expect(t *testing.T, found map[string]checkup.Finding, name string, verdict
 }
 
 func TestSoundConfigurationIsWell(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	c := sound(t, sim)
 	found := examined(t, c, false)
@@ -73,6 +74,7 @@ func TestSoundConfigurationIsWell(t *testing.T) {
 }
 
 func TestTokenIsTried(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	for _, tt := range []struct {
 		name   string
@@ -96,6 +98,7 @@ func TestTokenIsTried(t *testing.T) {
 }
 
 func TestTokenFileThatOthersReadIsToldOf(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("files have no such modes on Windows")
 	}
@@ -115,6 +118,7 @@ func TestTokenFileThatOthersReadIsToldOf(t *testing.T) {
 }
 
 func TestWebhookIsToldOf(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	sim.SetWebhook("https://example.org/SECRET")
 	found := examined(t, sound(t, sim), true)
@@ -179,6 +183,7 @@ func between(t *testing.T, sim *telegramsim.Server, before func(method string), 
 }
 
 func TestAnotherPollerIsFoundWhenAskedFor(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	elsewhere(t, sim)
 	c := sound(t, sim)
@@ -191,6 +196,7 @@ func TestAnotherPollerIsFoundWhenAskedFor(t *testing.T) {
 }
 
 func TestAskedPollConfirmsNothing(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
 	expect(t, examined(t, sound(t, sim), true), "poller", checkup.OK, "nobody takes them")
@@ -200,6 +206,7 @@ func TestAskedPollConfirmsNothing(t *testing.T) {
 }
 
 func TestUpdatesThatWaitAreWatched(t *testing.T) {
+	t.Parallel()
 	t.Run("nobody takes them", func(t *testing.T) {
 		sim := simulate(t)
 		sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
@@ -234,6 +241,7 @@ func TestUpdatesThatWaitAreWatched(t *testing.T) {
 }
 
 func TestRunningGatewayIsAskedAndLeftAlone(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	c := sound(t, sim)
 	c.OrchestratorMode = ModeDefault // it needs no worker
@@ -277,6 +285,7 @@ func TestRunningGatewayIsAskedAndLeftAlone(t *testing.T) {
 }
 
 func TestClockIsComparedWithTelegrams(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	for off, verdict := range map[time.Duration]checkup.Verdict{
 		0: checkup.OK, -20 * time.Second: checkup.OK, time.Minute: checkup.Warn, -10 * time.Minute: checkup.Fail,
@@ -293,6 +302,7 @@ func TestClockIsComparedWithTelegrams(t *testing.T) {
 }
 
 func TestAllowlistIsJudged(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		ids     string
 		verdict checkup.Verdict
@@ -312,6 +322,7 @@ func TestAllowlistIsJudged(t *testing.T) {
 }
 
 func TestStoreAndCursorMustBeWritable(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("not JSON"), 0o600); err != nil {
@@ -350,6 +361,7 @@ func TestStoreAndCursorMustBeWritable(t *testing.T) {
 }
 
 func TestTakenAddressIsToldOf(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows lets two programs listen on one address")
 	}

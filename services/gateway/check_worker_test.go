@@ -64,6 +64,7 @@ func able() *standIn {
 }
 
 func TestWorkersAreAsked(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	for _, tt := range []struct {
 		name    string
@@ -97,6 +98,7 @@ func TestWorkersAreAsked(t *testing.T) {
 }
 
 func TestWorkersThatCannotBeReached(t *testing.T) {
+	t.Parallel()
 	c := sound(t, simulate(t))
 	c.OrchestratorAddrs = []string{"127.0.0.1:1", "\x00"}
 	found := examined(t, c, false)

@@ -20,6 +20,7 @@ func program(t *testing.T, args ...string) (status int, stdout string) {
 
 // It is asked without a token: who looks whether the gateway lives need not know it.
 func TestHealthcheckNeedsTheListenerAlone(t *testing.T) {
+	t.Parallel()
 	listener, err := rpc.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +45,7 @@ func TestHealthcheckNeedsTheListenerAlone(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		args   []string
 		status int

@@ -37,6 +37,7 @@ func with(pairs ...string) Lookup {
 }
 
 func TestDefaults(t *testing.T) {
+	t.Parallel()
 	got, err := ParseConfig(nil, with())
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +58,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, value string
 		field       func(Config) any
@@ -128,6 +130,7 @@ func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	const whole = "telecodex_test_whole_line"
 	for _, tt := range []struct {
 		name string
@@ -222,6 +225,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestTokenIsReadFromAFile(t *testing.T) {
+	t.Parallel()
 	write := func(text string) Lookup {
 		t.Helper()
 		name := filepath.Join(t.TempDir(), "token")
@@ -244,6 +248,7 @@ func TestTokenIsReadFromAFile(t *testing.T) {
 }
 
 func TestAFlagForTheTokenOutweighsEitherVariable(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("42:file"), 0o600); err != nil {
 		t.Fatal(err)
@@ -273,6 +278,7 @@ func TestAFlagForTheTokenOutweighsEitherVariable(t *testing.T) {
 }
 
 func TestAnExplicitLongPollOutweighsAnInterval(t *testing.T) {
+	t.Parallel()
 	got, err := ParseConfig([]string{"--long-poll-s", "10"}, with("CHANNEL_POLL_INTERVAL_S=1"))
 	if err != nil || got.LongPoll != 10*time.Second || got.PollInterval != time.Second {
 		t.Errorf("got %v, %v, %v", got.LongPoll, got.PollInterval, err)
@@ -280,6 +286,7 @@ func TestAnExplicitLongPollOutweighsAnInterval(t *testing.T) {
 }
 
 func TestEchoModeAcceptsAnEmptyAllowlist(t *testing.T) {
+	t.Parallel()
 	got, err := ParseConfig(nil, with("-CHANNEL_ALLOWED_CHAT_IDS", "CHANNEL_ORCHESTRATOR_MODE=default"))
 	if err != nil || len(got.AllowedChatIDs) != 0 {
 		t.Errorf("got %v, %v", got.AllowedChatIDs, err)
@@ -287,6 +294,7 @@ func TestEchoModeAcceptsAnEmptyAllowlist(t *testing.T) {
 }
 
 func TestMemoryHookIsReportedAsUnsupported(t *testing.T) {
+	t.Parallel()
 	for value, warnings := range map[string]int{"true": 1, "0": 0, "": 0} {
 		got, err := ParseConfig(nil, with("CHANNEL_ENABLE_MEMORY_HOOK="+value))
 		if err != nil || len(got.Warnings) != warnings {
@@ -296,6 +304,7 @@ func TestMemoryHookIsReportedAsUnsupported(t *testing.T) {
 }
 
 func TestAPrintedConfigDoesNotShowTheToken(t *testing.T) {
+	t.Parallel()
 	c, err := ParseConfig(nil, with())
 	if err != nil {
 		t.Fatal(err)
@@ -313,6 +322,7 @@ func TestAPrintedConfigDoesNotShowTheToken(t *testing.T) {
 }
 
 func TestHelpAndVersionAreAskedFor(t *testing.T) {
+	t.Parallel()
 	for word, want := range map[string]error{"-h": command.ErrHelp, "--help": command.ErrHelp, "--version": command.ErrVersion} {
 		if _, err := ParseConfig([]string{"--once", word}, with()); !errors.Is(err, want) {
 			t.Errorf("%s: %v", word, err)
@@ -323,6 +333,7 @@ func TestHelpAndVersionAreAskedFor(t *testing.T) {
 // The defaults that help shows are the ones that hold: what it says is read as if
 // it had been given.
 func TestDefaultsOfHelpAreTheDefaults(t *testing.T) {
+	t.Parallel()
 	want, err := ParseConfig(nil, with())
 	if err != nil {
 		t.Fatal(err)
@@ -346,6 +357,7 @@ func TestDefaultsOfHelpAreTheDefaults(t *testing.T) {
 }
 
 func TestInvalidConfigIsOneLineOfTheDocumentedShape(t *testing.T) {
+	t.Parallel()
 	got := string(InvalidConfig(errors.New(`a "b" <c>` + "\xff")))
 	if want := `{"status":"failed","reason":"invalid-config","error":"a \"b\" <c>` + "\uFFFD" + `"}` + "\n"; got != want {
 		t.Errorf("got  %swant %s", got, want)

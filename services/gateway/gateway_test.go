@@ -75,6 +75,7 @@ func echo(t *testing.T, apiURL string, out *lines) Config {
 }
 
 func TestOnceEchoesAndReportsOneCycle(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	in := sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello id=4"})
 	c := echo(t, sim.URL, out)
@@ -103,6 +104,7 @@ func TestOnceEchoesAndReportsOneCycle(t *testing.T) {
 }
 
 func TestOnceWithoutTelegramIsAFailedCycle(t *testing.T) {
+	t.Parallel()
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +127,7 @@ func TestOnceWithoutTelegramIsAFailedCycle(t *testing.T) {
 }
 
 func TestARefusedTokenIsAFailedCycle(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	c := echo(t, sim.URL, out)
 	c.Token, c.Once = func() string { return "1000000:WRONG" }, true
@@ -139,6 +142,7 @@ func TestARefusedTokenIsAFailedCycle(t *testing.T) {
 }
 
 func TestAFailedCycleDoesNotEndContinuousMode(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	sim.Fail(telegramsim.Fault{Method: "getMe", Status: 401, Description: "Unauthorized"})
 	sim.Fail(telegramsim.Fault{Method: "getUpdates", Count: 3, Status: 502}) // more than the client bears with
@@ -161,6 +165,7 @@ func TestAFailedCycleDoesNotEndContinuousMode(t *testing.T) {
 }
 
 func TestRetriesOfTheFirstCallCount(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	sim.Fail(telegramsim.Fault{Method: "getMe", Count: 2, Status: 502})
 	c := echo(t, sim.URL, out)
@@ -184,6 +189,7 @@ func TestRetriesOfTheFirstCallCount(t *testing.T) {
 }
 
 func TestOnceThatCannotOpenItsStoreIsAFailedCycle(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	c := echo(t, sim.URL, out)
 	c.Once, c.Store = true, "postgres://localhost/x"
@@ -243,6 +249,7 @@ func (r *running) status(t *testing.T) *gatewayv1.GetStatusResponse {
 }
 
 func TestOperatorRunsAndWatchesCycles(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	r := start(t, echo(t, sim.URL, out), out)
 	r.serves(t)
@@ -295,6 +302,7 @@ func TestOperatorRunsAndWatchesCycles(t *testing.T) {
 }
 
 func TestOperatorRefusesWhatMakesNoSense(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	r := start(t, echo(t, sim.URL, out), out)
 	r.serves(t)
@@ -346,6 +354,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 func TestMainMapsToExitStatuses(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	dir := t.TempDir()
 	env := map[string]string{

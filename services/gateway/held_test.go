@@ -16,6 +16,7 @@ import (
 // TestNoMoreIsHeldThanTheSessionsThatFit talks in more chats than there is room
 // for, and looks at what the gateway says that it holds.
 func TestNoMoreIsHeldThanTheSessionsThatFit(t *testing.T) {
+	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	c := echo(t, sim.URL, out)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -55,6 +56,7 @@ func TestNoMoreIsHeldThanTheSessionsThatFit(t *testing.T) {
 }
 
 func TestTheMemoryHookIsSaidToBeUnsupported(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	env := map[string]string{
 		"CHANNEL_TOKEN": telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL": sim.URL, "CHANNEL_ORCHESTRATOR_MODE": "default",

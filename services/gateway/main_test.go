@@ -22,6 +22,14 @@ var server = pgtest.New()
 
 // both runs a test on either kind of store, which is empty.
 func both(t *testing.T, test func(t *testing.T, dsn string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, filepath.Join(t.TempDir(), "gateway.db")) })
-	t.Run("postgres", func(t *testing.T) { test(t, server.URL(t)) })
+	t.Parallel()
+	for name, place := range map[string]func(testing.TB) string{
+		"sqlite":   func(t testing.TB) string { return filepath.Join(t.TempDir(), "gateway.db") },
+		"postgres": server.URL,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, place(t))
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 // Every code that a report can show is in the runbook's triage, and no other.
 func TestRunbookExplainsEveryCode(t *testing.T) {
+	t.Parallel()
 	source, err := os.ReadFile("internal/cycle/detail.go")
 	if err != nil {
 		t.Fatal(err)

@@ -65,6 +65,7 @@ func TestTheSecondGatewayStandsByUntilTheFirstReleasesTheBot(t *testing.T) {
 }
 
 func TestReadinessSaysThatAGatewayStandsBy(t *testing.T) {
+	t.Parallel()
 	g := newGateway(Config{})
 	g.standBy()
 	if err := g.ready(); err == nil || !strings.Contains(err.Error(), "standby") {
@@ -87,6 +88,7 @@ func TestOnceGivesUpWhereAnotherGatewayLives(t *testing.T) {
 }
 
 func TestADamagedStoreSaysWhatIsLeftAndWhatToDo(t *testing.T) {
+	t.Parallel()
 	c, _ := on(t, simulate(t), filepath.Join(t.TempDir(), "gateway.db"), never)
 	diary := []byte(strings.Repeat("this is a diary and no database; ", 200))
 	if err := os.WriteFile(c.Store, diary, 0o600); err != nil {
@@ -186,6 +188,7 @@ func serving(s *gatewayv1.GetStatusResponse) bool { return s.GetBotId() != 0 }
 func standing(s *gatewayv1.GetStatusResponse) bool { return s.GetStandby() }
 
 func TestADeadHolderOfAFileIsReplacedWithoutWaitingForTheTTL(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	dsn := filepath.Join(t.TempDir(), "gateway.db")
 	first := spawn(t, sim, dsn, never)

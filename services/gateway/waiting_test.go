@@ -10,6 +10,7 @@ import (
 )
 
 func TestWaitLooksWithoutTaking(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	config := Config{Token: func() string { return telegramsim.DefaultToken }, APIURL: sim.URL, AllowedChatIDs: []string{"7"}}
 	sim.Inject(telegramsim.Incoming{ChatID: 8, Text: "a stranger"})
@@ -27,6 +28,7 @@ func TestWaitLooksWithoutTaking(t *testing.T) {
 }
 
 func TestWaitConfirmsWhatTheCursorFileSaysWasReceived(t *testing.T) {
+	t.Parallel()
 	sim := simulate(t)
 	config := Config{Token: func() string { return telegramsim.DefaultToken }, APIURL: sim.URL, AllowedChatIDs: []string{"7"},
 		CursorStatePath: filepath.Join(t.TempDir(), "cursor.json")}

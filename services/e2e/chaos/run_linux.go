@@ -272,12 +272,13 @@ func (r *run) narrate(ctx context.Context) {
 
 // evidence is everything that is known now, but for the sends in doubt.
 func (r *run) evidence() (Evidence, error) {
+	// First what was run: a prompt that is written meanwhile is then only not run.
+	ran, err := codexsim.ReadLog(r.codex)
 	e := r.people.evidence()
+	e.Ran = ran
 	r.tally.mu.Lock()
 	e.Orphans = append(e.Orphans, r.orphans...)
 	r.tally.mu.Unlock()
-	var err error
-	e.Ran, err = codexsim.ReadLog(r.codex)
 	return e, err
 }
 

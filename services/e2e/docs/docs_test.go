@@ -57,6 +57,7 @@ var shows = map[string]string{
 }
 
 func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("the documents show lines for a POSIX shell")
 	}
@@ -80,6 +81,7 @@ func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
 }
 
 func TestLinesOfDocumentsAreFound(t *testing.T) {
+	t.Parallel()
 	found := blocksOf("x.md", "text\n```sh\n# why\nmake run\n\n  bin/x --help\n```\n```text\nnot this\n```\n```sh\nlast\n```\n")
 	if len(found) != 2 || strings.Join(found[0].lines, "|") != "make run|bin/x --help" || found[1].lines[0] != "last" {
 		t.Errorf("found %q", found)

@@ -16,6 +16,7 @@ import (
 
 // What the runbook says of Ctrl+C is what the programs do.
 func TestCtrlCEndsTheProgramsAsTheRunbookSays(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("no signal can be sent to a process there")
 	}

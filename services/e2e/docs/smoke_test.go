@@ -97,6 +97,7 @@ func smokeLines() []smokeLine {
 // The protocol by hand, from the first line to the last, shows every expected
 // signal.
 func TestSmokeProtocolByHand(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("the documents show lines for a POSIX shell")
 	}

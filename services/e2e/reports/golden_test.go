@@ -95,6 +95,7 @@ var times = regexp.MustCompile(`("(?:cycle_total|fetch|send)"):[0-9]+([,}])`)
 // TestOnceReports compares what `gateway --once` prints, byte for byte but for
 // three times and the line breaks, with a golden report for each scenario.
 func TestOnceReports(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
 			if s.unixOnly != "" && runtime.GOOS == "windows" {
@@ -144,6 +145,7 @@ func golden(t *testing.T, name, stdout string) {
 
 // TestEveryGoldenReportIsPlayed: none is left behind by a scenario that went.
 func TestEveryGoldenReportIsPlayed(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil {
 		t.Fatal(err)

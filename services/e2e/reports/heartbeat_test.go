@@ -47,6 +47,7 @@ func reportOf(t *testing.T, stdout string) *telemetryv1.CycleReport {
 // TestFailuresAreEmitted: each failure is one event, and none holds a secret,
 // neither the token nor what people and Codex have written.
 func TestFailuresAreEmitted(t *testing.T) {
+	t.Parallel()
 	dead := scenarios()["dead_proxy"]
 	for name, tt := range map[string]struct {
 		scenario
@@ -113,6 +114,7 @@ func TestFailuresAreEmitted(t *testing.T) {
 }
 
 func TestNothingIsEmittedWhenNothingFailed(t *testing.T) {
+	t.Parallel()
 	for name, env := range map[string]string{"answer": "", "drop": "CHANNEL_ALLOWED_CHAT_IDS=7"} {
 		t.Run(name, func(t *testing.T) {
 			g := newGateway(t, 0)
@@ -129,6 +131,7 @@ func TestNothingIsEmittedWhenNothingFailed(t *testing.T) {
 
 // TestAReceiverThatHangsEndsNoCycle, and does not keep the gateway from ending.
 func TestAReceiverThatHangsEndsNoCycle(t *testing.T) {
+	t.Parallel()
 	url, events := receive(t, true)
 	heartbeat := "CHANNEL_HEARTBEAT_URL=" + url
 	t.Run("a failed cycle", func(t *testing.T) {

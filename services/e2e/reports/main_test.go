@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ const patience = time.Minute
 type world struct {
 	programs harness.Programs
 	worker   *harness.Worker
-	bots     int
+	bots     atomic.Int64
 }
 
 var shared world
@@ -83,8 +84,7 @@ type gateway struct {
 // newGateway starts nothing but Telegram, whose first update has the given id.
 func newGateway(t *testing.T, firstUpdate int64) *gateway {
 	t.Helper()
-	shared.bots++
-	g := &gateway{t: t, dir: t.TempDir(), token: fmt.Sprintf("%d:TOKEN-SECRET-DO-NOT-LEAK", 1000000+shared.bots)}
+	g := &gateway{t: t, dir: t.TempDir(), token: fmt.Sprintf("%d:TOKEN-SECRET-DO-NOT-LEAK", 1000000+shared.bots.Add(1))}
 	var err error
 	if g.sim, err = telegramsim.Start("127.0.0.1:0", telegramsim.Options{Token: g.token, FirstUpdateID: firstUpdate}); err != nil {
 		t.Fatal(err)

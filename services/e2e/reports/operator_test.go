@@ -51,6 +51,7 @@ func (g *gateway) dial(addr string) *grpc.ClientConn {
 // TestReportsAreTheSameEverywhere: on standard output, in WatchCycles, and at the
 // end of RunCycle.
 func TestReportsAreTheSameEverywhere(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	g := newGateway(t, 0)
@@ -120,6 +121,7 @@ func runCycle(ctx context.Context, t *testing.T, client gatewayv1.GatewayService
 // TestAnUpdateCanBeFollowed by its id: through the inbox, its turn, the Codex
 // thread, the outbox and the message that Telegram has.
 func TestAnUpdateCanBeFollowed(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	g := newGateway(t, 0)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestSimulated(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	p := b.start([]string{"smoke", "--simulated"})
 	if status := b.ends(p); status != 0 {
@@ -25,6 +26,7 @@ func TestSimulated(t *testing.T) {
 
 // Settings that are meant for a real bot reach no simulated cycle.
 func TestSimulatedDespiteSettings(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	p := b.start([]string{"smoke", "--simulated"}, "CHANNEL_TOKEN=1:x", "CHANNEL_STORE=/nonexistent/x", "CHANNEL_ACK_POLICY=bogus", "CHANNEL_ORCHESTRATOR_ADDR=127.0.0.1:9",
 		"ORCHESTRATOR_STATE_DIR=/nonexistent/x", "ORCHESTRATOR_CODEX_BIN=/nonexistent/codex", "NO_PROXY=*", "no_proxy=*", "https_proxy=http://127.0.0.1:1", "CODEX_HOME=/nonexistent/x")
@@ -34,6 +36,7 @@ func TestSimulatedDespiteSettings(t *testing.T) {
 }
 
 func TestLive(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	p := b.live([]string{"--json"})
 	b.writes(p, p.Stderr, 4) // S1, both injections of S3, S4
@@ -67,6 +70,7 @@ func TestLive(t *testing.T) {
 // With separate services the turns run at the worker, but for the one that needs
 // a PATH without Codex.
 func TestLiveWithAWorker(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	worker, err := harness.StartWorker(t.Context(), harness.WorkerConfig{Programs: built, Dir: filepath.Join(b.dir, "worker")})
 	if err != nil {
@@ -91,6 +95,7 @@ func TestLiveWithAWorker(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, want string
 		args, env  []string

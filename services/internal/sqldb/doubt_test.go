@@ -100,6 +100,7 @@ func (w *wire) carry(client net.Conn) {
 }
 
 func TestACommitWhoseAnswerIsLostIsAskedAbout(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		cut  int32
 		kept bool
@@ -131,6 +132,7 @@ func TestACommitWhoseAnswerIsLostIsAskedAbout(t *testing.T) {
 }
 
 func TestACommitRemainsInDoubtOnceNobodyWaitsForIt(t *testing.T) {
+	t.Parallel()
 	dsn, wire := throughWire(t, server.URL(t))
 	group := fenced(open(t, dsn, firstThere))
 	ctx, cancel := context.WithCancel(t.Context())

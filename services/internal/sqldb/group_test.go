@@ -20,6 +20,7 @@ func counted(db *sqldb.DB) (*sqldb.Group, *atomic.Int64) {
 }
 
 func TestGroupSharesTransactionsAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	group, transactions := counted(db)
 	const writers, each = 20, 50
@@ -73,6 +74,7 @@ func gathered(t *testing.T, group *sqldb.Group, writes ...func(*sql.Tx) error) [
 }
 
 func TestGroupKeepsOneFailureFromTheOthers(t *testing.T) {
+	t.Parallel()
 	for name, bad := range map[string]func(*sql.Tx) error{
 		"an error of its own": func(tx *sql.Tx) error {
 			return errors.Join(insert(t.Context(), "undone")(tx), errors.New("refused"))
@@ -104,6 +106,7 @@ func TestGroupKeepsOneFailureFromTheOthers(t *testing.T) {
 }
 
 func TestGroupRunsWritesAgainOnlyWhenOneOfThemFails(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		refused error
 		runs    int
@@ -146,6 +149,7 @@ func TestGroupRunsWritesAgainOnlyWhenOneOfThemFails(t *testing.T) {
 }
 
 func TestGroupFailsAllWhenItsOpeningFails(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	fenced := errors.New("fenced")
 	opened := 0
@@ -166,6 +170,7 @@ func TestGroupFailsAllWhenItsOpeningFails(t *testing.T) {
 }
 
 func TestGroupWriteIsWithdrawnWhileItWaits(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	group, _ := counted(db)
 	entered, release, led := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -191,6 +196,7 @@ func TestGroupWriteIsWithdrawnWhileItWaits(t *testing.T) {
 }
 
 func TestGroupWriteThatHasBegunOutlivesItsContext(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	group, _ := counted(db)
 	ctx, cancel := context.WithCancel(t.Context())

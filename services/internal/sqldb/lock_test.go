@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestLockHasOneHolder(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "deeper", "x.lock")
 	lock, err := sqldb.TryLock(path)
 	if err != nil {
@@ -50,6 +51,7 @@ func TestLockHasOneHolder(t *testing.T) {
 }
 
 func TestLockNamesWhyItCannotBeTaken(t *testing.T) {
+	t.Parallel()
 	blocked := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -63,6 +65,7 @@ func TestLockNamesWhyItCannotBeTaken(t *testing.T) {
 }
 
 func TestLockIsFreeOnceItsHolderIsKilled(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.lock")
 	holder := exec.CommandContext(t.Context(), os.Args[0])
 	holder.Env = append(os.Environ(), lockFile+"="+path)
@@ -100,6 +103,7 @@ func TestLockIsFreeOnceItsHolderIsKilled(t *testing.T) {
 }
 
 func TestLockedAsksAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.lock")
 	ask := func(want bool) {
 		t.Helper()

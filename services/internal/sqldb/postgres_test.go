@@ -51,6 +51,7 @@ func note(id int, body string) func(*sql.Tx) error {
 }
 
 func TestPostgresKeepsWhatWasWrittenAndUndoesWhatFailed(t *testing.T) {
+	t.Parallel()
 	dsn := server.URL(t)
 	db := open(t, dsn, firstThere)
 	if err := db.Write(t.Context(), note(1, "kept")); err != nil {
@@ -72,6 +73,7 @@ func TestPostgresKeepsWhatWasWrittenAndUndoesWhatFailed(t *testing.T) {
 }
 
 func TestPostgresSessionsAreDurableWhateverTheServersDefault(t *testing.T) {
+	t.Parallel()
 	for configured, want := range map[string]string{"off": "on", "local": "on", "remote_apply": "remote_apply"} {
 		dsn := server.URL(t) + "&synchronous_commit=" + configured
 		var setting string
@@ -85,6 +87,7 @@ func TestPostgresSessionsAreDurableWhateverTheServersDefault(t *testing.T) {
 }
 
 func TestPostgresRefusesANewerSchema(t *testing.T) {
+	t.Parallel()
 	dsn := server.URL(t)
 	open(t, dsn, secondThere)
 	_, err := sqldb.Open(t.Context(), dsn, sqldb.Migrations{Files: firstThere})
@@ -95,6 +98,7 @@ func TestPostgresRefusesANewerSchema(t *testing.T) {
 }
 
 func TestPostgresIsMigratedOnceByAllWhoStartAtOnce(t *testing.T) {
+	t.Parallel()
 	dsn := server.URL(t)
 	var wait sync.WaitGroup
 	errs := make([]error, 4)
@@ -121,6 +125,7 @@ func TestPostgresIsMigratedOnceByAllWhoStartAtOnce(t *testing.T) {
 }
 
 func TestPostgresGroupsWriteOneAtATimeAndLoseNothing(t *testing.T) {
+	t.Parallel()
 	dsn := server.URL(t)
 	const writers, each = 4, 20
 	var wait sync.WaitGroup
@@ -149,6 +154,7 @@ func TestPostgresGroupsWriteOneAtATimeAndLoseNothing(t *testing.T) {
 }
 
 func TestPostgresErrorsHaveKindsAndHoldNoValues(t *testing.T) {
+	t.Parallel()
 	dsn := server.URL(t)
 	db := open(t, dsn, firstThere)
 	readOnly := func(tx *sql.Tx) error {
@@ -192,6 +198,7 @@ func TestPostgresErrorsHaveKindsAndHoldNoValues(t *testing.T) {
 }
 
 func TestPostgresErrorsNeverHoldThePassword(t *testing.T) {
+	t.Parallel()
 	const secret = "not:this%20one"
 	reachable, err := url.Parse(server.URL(t))
 	if err != nil {
@@ -234,6 +241,7 @@ func TestPostgresErrorsNeverHoldThePassword(t *testing.T) {
 }
 
 func TestPostgresRefusesADatabaseOfAnotherEncoding(t *testing.T) {
+	t.Parallel()
 	dsn := server.URL(t)
 	server.Exec(t, "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
 	target, err := url.Parse(dsn)
@@ -248,6 +256,7 @@ func TestPostgresRefusesADatabaseOfAnotherEncoding(t *testing.T) {
 }
 
 func TestPostgresThatIsRestartedIsFoundAgain(t *testing.T) {
+	t.Parallel()
 	own := pgtest.New()
 	defer own.Close()
 	dsn := own.URL(t)

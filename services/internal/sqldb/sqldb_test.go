@@ -55,6 +55,7 @@ func count(t *testing.T, db *sqldb.DB) (n int) {
 }
 
 func TestWriteIsSeenByReadersAndByTheNextProcess(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "odd name?#%41", "x.db")
 	db := open(t, path, first)
 	if err := db.Write(t.Context(), insert(t.Context(), "hello")); err != nil {
@@ -76,6 +77,7 @@ func TestWriteIsSeenByReadersAndByTheNextProcess(t *testing.T) {
 }
 
 func TestWriteThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	refused := errors.New("refused")
 	err := db.Write(t.Context(), func(tx *sql.Tx) error {
@@ -90,6 +92,7 @@ func TestWriteThatFailsLeavesNothing(t *testing.T) {
 }
 
 func TestOpenRefusesANewerSchema(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	open(t, path, second)
 	_, err := sqldb.Open(t.Context(), path, sqldb.Migrations{Files: first})
@@ -100,6 +103,7 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 }
 
 func TestOpenNamesADamagedFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	if err := os.WriteFile(path, make([]byte, 8192), 0o600); err != nil {
 		t.Fatal(err)
@@ -115,6 +119,7 @@ func TestOpenNamesADamagedFile(t *testing.T) {
 }
 
 func TestFullFileIsNamedAndKeepsWhatWasCommitted(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	if err := db.Write(t.Context(), insert(t.Context(), "kept")); err != nil {
 		t.Fatal(err)

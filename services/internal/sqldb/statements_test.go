@@ -8,6 +8,7 @@ import (
 )
 
 func TestTheSameQueryMayBeOpenTwice(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	err := db.Write(t.Context(), func(tx *sql.Tx) error {
 		for i := range 3 {
@@ -49,6 +50,7 @@ func TestTheSameQueryMayBeOpenTwice(t *testing.T) {
 }
 
 func TestStatementsSurviveFailuresAndManyTexts(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
 	for i := range 600 {
 		err := db.Write(t.Context(), func(tx *sql.Tx) error {

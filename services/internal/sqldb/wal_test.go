@@ -13,6 +13,7 @@ import (
 // TestALongerLogIsOverwritten: commits do not make it longer, and what a process leaves behind that ends without a
 // checkpoint is found.
 func TestALongerLogIsOverwritten(t *testing.T) {
+	t.Parallel()
 	const size = 1 << 20
 	path := filepath.Join(t.TempDir(), "a.db")
 	table := sqldb.Migrations{Files: fstest.MapFS{"0001_t.sql": {Data: []byte("CREATE TABLE t (n INTEGER)")}}}

@@ -28,6 +28,7 @@ func sendAll(b *Budget, now time.Time, chatID int64, group bool, n int) []int64 
 }
 
 func TestAChatHasABurstAndThenOneCallASecond(t *testing.T) {
+	t.Parallel()
 	b := NewBudget(1000)
 	if got := sendAll(b, begin, 1, false, 6); !slices.Equal(got, []int64{0, 0, 0, 1000, 2000, 3000}) {
 		t.Errorf("%v", got)
@@ -44,6 +45,7 @@ func TestAChatHasABurstAndThenOneCallASecond(t *testing.T) {
 }
 
 func TestAGroupHasTwentyCallsAMinute(t *testing.T) {
+	t.Parallel()
 	got := sendAll(NewBudget(1000), begin, -1, true, 45)
 	for i := range got {
 		if i >= 20 && got[i]-got[i-20] < 60_000 {
@@ -56,6 +58,7 @@ func TestAGroupHasTwentyCallsAMinute(t *testing.T) {
 }
 
 func TestAllChatsTogetherKeepTheRate(t *testing.T) {
+	t.Parallel()
 	b := NewBudget(25)
 	var at []int64
 	for chat := range int64(100) {
@@ -75,6 +78,7 @@ func TestAllChatsTogetherKeepTheRate(t *testing.T) {
 }
 
 func TestAChatThatWaitsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	b := NewBudget(5)
 	sendAll(b, begin, 1, false, 4)
 	b.Hold(2, begin.Add(time.Hour))
@@ -87,6 +91,7 @@ func TestAChatThatWaitsHoldsUpNoOther(t *testing.T) {
 }
 
 func TestRetryAfterIsObeyed(t *testing.T) {
+	t.Parallel()
 	for _, rate := range []float64{0, 25} {
 		b := NewBudget(rate)
 		b.Hold(1, begin.Add(90*time.Second))
@@ -107,6 +112,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 }
 
 func TestRateZeroPacesNothing(t *testing.T) {
+	t.Parallel()
 	b := NewBudget(0)
 	for range 10_000 {
 		if wait, granted := b.Reserve(begin, -1, true, Essential); wait != 0 || !granted {
@@ -119,6 +125,7 @@ func TestRateZeroPacesNothing(t *testing.T) {
 }
 
 func TestCosmeticCallsNeedRoomToSpare(t *testing.T) {
+	t.Parallel()
 	cosmetic := func(b *Budget, after time.Duration, chatID int64, group bool) bool {
 		_, granted := b.Reserve(begin.Add(after), chatID, group, Cosmetic)
 		return granted
@@ -168,6 +175,7 @@ func TestCosmeticCallsNeedRoomToSpare(t *testing.T) {
 // Two messages to a chat that is otherwise silent never wait, however much is
 // typed, and a chat's messages wait no longer than their own pace demands.
 func TestAnswersDoNotWaitBehindTyping(t *testing.T) {
+	t.Parallel()
 	for _, group := range []bool{false, true} {
 		b := NewBudget(25)
 		for tenth := range time.Duration(600) {
@@ -180,6 +188,7 @@ func TestAnswersDoNotWaitBehindTyping(t *testing.T) {
 }
 
 func TestNoMixOfCallsExceedsTheLimits(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		b, now := NewBudget(10), begin
@@ -219,6 +228,7 @@ func atMost(t *testing.T, times []time.Time, n int, window time.Duration) {
 }
 
 func TestWaitAndTry(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, start := NewBudget(25), time.Now()
 		if !b.Try(1, false) || b.Try(1, false) {
@@ -256,6 +266,7 @@ func TestWaitAndTry(t *testing.T) {
 }
 
 func TestIdleChatsAreForgotten(t *testing.T) {
+	t.Parallel()
 	b := NewBudget(1e6)
 	b.Hold(-1, begin.Add(100*time.Hour))
 	for chat := range int64(50_000) {

@@ -14,6 +14,7 @@ import (
 // TestAMessageMarkedBeforeAFreezeIsNotSentAfterIt has another gateway take over
 // between the mark and the call, which is where a frozen process would wake up.
 func TestAMessageMarkedBeforeAFreezeIsNotSentAfterIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	bot := store.Bot{ID: 1000000, Fingerprint: "f"}
 	var err error

@@ -15,6 +15,7 @@ func blocked(count int) telegramsim.Fault {
 }
 
 func TestOnSuccessAChatThatRefusesTheBotIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.OnSuccess, w.config.Patience = true, 10*time.Millisecond
 	w.sim.Fail(blocked(-1))
@@ -38,6 +39,7 @@ func TestOnSuccessAChatThatRefusesTheBotIsTriedAgain(t *testing.T) {
 }
 
 func TestOtherwiseItIsGivenUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.sim.Fail(blocked(1))
 	w.run()
@@ -54,6 +56,7 @@ func TestOtherwiseItIsGivenUp(t *testing.T) {
 }
 
 func TestOnceTriesAChatThatRefusesTheBotOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.OnSuccess, w.config.Once = true, true
 	w.sim.Fail(blocked(-1))
@@ -68,6 +71,7 @@ func TestOnceTriesAChatThatRefusesTheBotOnce(t *testing.T) {
 }
 
 func TestWhatWaitsBehindAMessageThatCannotBeSentIsReportedToo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Patience = 10 * time.Millisecond
 	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: -1, Status: 502})
@@ -84,6 +88,7 @@ func TestWhatWaitsBehindAMessageThatCannotBeSentIsReportedToo(t *testing.T) {
 }
 
 func TestAForgottenChatLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Budget = NewBudget(1e6)
 	w.sim.DeleteTopic(5, 77)
@@ -111,6 +116,7 @@ func TestAForgottenChatLeavesNothingBehind(t *testing.T) {
 }
 
 func TestAChatForgottenBeforeItsMessageIsSentLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Budget = NewBudget(0)
 	key := w.post(5, 0, text("first"))

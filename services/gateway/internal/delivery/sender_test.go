@@ -177,6 +177,7 @@ func codes(r *telemetryv1.CycleReport) (all []string) {
 }
 
 func TestMessagesOfAChatArriveInOrderAsReplies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key := w.post(-5, 77, text("one"), text("two"), store.Message{Kind: store.Answer, Document: &store.Document{Name: "answer.md", Content: []byte("three")}})
 	w.run()
@@ -200,6 +201,7 @@ func TestMessagesOfAChatArriveInOrderAsReplies(t *testing.T) {
 }
 
 func TestAReplyIsNoAnswerInTheReport(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).run()
 	w.delivered(w.post(chatID, 0, store.Message{Kind: store.Reply, Text: "help"}))
 	if r := w.reported(1); r.GetSentCount() != 0 || r.GetAckedCount() != 1 {
@@ -208,6 +210,7 @@ func TestAReplyIsNoAnswerInTheReport(t *testing.T) {
 }
 
 func TestRetryAfterHoldsTheChatAndSurvivesARestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", ChatID: chatID, RetryAfter: 2})
 	w.run()
@@ -236,6 +239,7 @@ func TestRetryAfterHoldsTheChatAndSurvivesARestart(t *testing.T) {
 }
 
 func TestFailuresThatPassAreTriedAgain(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		fault   telegramsim.Fault
@@ -273,6 +277,7 @@ func TestFailuresThatPassAreTriedAgain(t *testing.T) {
 }
 
 func TestARefusedMessageIsDeadOnceAndTheNextGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Status: 400, Description: "Bad Request: chat not found"})
 	w.run()
@@ -289,6 +294,7 @@ func TestARefusedMessageIsDeadOnceAndTheNextGoesOn(t *testing.T) {
 }
 
 func TestATopicThatIsGoneAndAGroupThatMovedAreFollowed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key := w.post(-5, 77, text("no topic"))
 	w.sim.DeleteTopic(-5, 77)
@@ -310,6 +316,7 @@ func TestATopicThatIsGoneAndAGroupThatMovedAreFollowed(t *testing.T) {
 // TestASendCutByACrashIsInDoubt leaves a message as a crash does: marked as being
 // sent.
 func TestASendCutByACrashIsInDoubt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key := w.post(chatID, 0, text("perhaps"))
 	o, _, err := w.store.NextMessage(t.Context(), chatID)
@@ -326,56 +333,8 @@ func TestASendCutByACrashIsInDoubt(t *testing.T) {
 	}
 }
 
-func TestOnceLeavesAMessageThatCannotBeSent(t *testing.T) {
-	w := newWorld(t)
-	w.config.Once = true
-	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: -1, Status: 502})
-	key := w.post(chatID, 0, text("hello"))
-	w.run()
-	if err := w.sender.Quiet(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if o := w.state(key).Outbox[0]; o.State != store.Pending || o.Attempts != onceAttempts {
-		t.Errorf("outbox = %+v", o)
-	}
-	r := w.reported(1)
-	if r.GetAckSkippedCount() != 1 || !slices.Contains(codes(r), cycle.ProcessingException) {
-		t.Errorf("report = %v", r)
-	}
-}
-
-func TestOnceDoesNotWaitForAChatThatIsHeldBackForLong(t *testing.T) {
-	w := newWorld(t)
-	w.config.Once = true
-	if err := w.store.BlockChat(t.Context(), chatID, time.Now().Add(time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	key := w.post(chatID, 0, text("hello"))
-	w.run()
-	if err := w.sender.Quiet(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if o := w.state(key).Outbox[0]; o.State != store.Pending || o.Attempts != 0 {
-		t.Errorf("outbox = %+v", o)
-	}
-}
-
-func TestOnceDoesNotWaitForAChatThatIsHeldBackAgainAndAgain(t *testing.T) {
-	w := newWorld(t)
-	w.config.Once = true
-	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: 1, RetryAfter: 1})
-	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: -1, RetryAfter: 10})
-	key := w.post(chatID, 0, text("hello"))
-	w.run()
-	if err := w.sender.Quiet(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if o := w.state(key).Outbox[0]; o.State != store.Pending || o.Attempts != 2 {
-		t.Errorf("outbox = %+v", o)
-	}
-}
-
 func TestSendingThatFailsForLongIsReportedAndGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Patience = 10 * time.Millisecond
 	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: 2, Status: 502})
@@ -388,6 +347,7 @@ func TestSendingThatFailsForLongIsReportedAndGoesOn(t *testing.T) {
 }
 
 func TestTypingIsShownOnlyWhereNothingWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).run()
 	w.delivered(w.post(chatID, 0, text("one"))) // now it runs
 	w.eventually("idle", func() bool { w.sender.mu.Lock(); defer w.sender.mu.Unlock(); return len(w.sender.chats) == 0 })
@@ -405,6 +365,7 @@ func TestTypingIsShownOnlyWhereNothingWaits(t *testing.T) {
 }
 
 func TestNothingIsShownOnceTheSenderHasEnded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Budget = NewBudget(1000)
 	w.run()
@@ -422,6 +383,7 @@ func TestNothingIsShownOnceTheSenderHasEnded(t *testing.T) {
 }
 
 func TestALostStoreEndsTheSender(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).run()
 	w.delivered(w.post(chatID, 0, text("one")))
 	key := w.post(chatID, 0, text("two"))

@@ -19,6 +19,7 @@ import (
 func holding(_ string, sequence uint64) bool { return sequence > 1 }
 
 func TestCancelStopsTheRunningTurnOnly(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	f.hold = holding
 	w := newWorld(t, f).run()
@@ -36,6 +37,7 @@ func TestCancelStopsTheRunningTurnOnly(t *testing.T) {
 }
 
 func TestCancelEndsATurnThatNoWorkerWasAskedToRun(t *testing.T) {
+	t.Parallel()
 	gone := goneWorker(t, "a")
 	w := newWorld(t, gone).run()
 	u := w.prompt("one")
@@ -47,6 +49,7 @@ func TestCancelEndsATurnThatNoWorkerWasAskedToRun(t *testing.T) {
 }
 
 func TestCancelWithoutATurnSaysSo(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f).run()
 	w.settled(w.send(chat, store.KindCancel, ""))
@@ -56,6 +59,7 @@ func TestCancelWithoutATurnSaysSo(t *testing.T) {
 // TestCancelSurvivesARestart ends the gateway between a /cancel and its answer,
 // with the worker out of reach, and before and after the turn has ended.
 func TestCancelSurvivesARestart(t *testing.T) {
+	t.Parallel()
 	f := idleWorker("a")
 	f.hold = holding
 	stop := f.serve(t, "127.0.0.1:0")
@@ -81,6 +85,7 @@ func TestCancelSurvivesARestart(t *testing.T) {
 // TestACancelThatWaitsEndsWithItsLane has the program end and the lane be left at
 // once, which the race detector watches.
 func TestACancelThatWaitsEndsWithItsLane(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).run()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -95,6 +100,7 @@ func TestACancelThatWaitsEndsWithItsLane(t *testing.T) {
 }
 
 func TestNewBeginsAThreadInTheOrderOfTheLane(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
 	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, ""), w.prompt("two")
@@ -107,6 +113,7 @@ func TestNewBeginsAThreadInTheOrderOfTheLane(t *testing.T) {
 }
 
 func TestNewWithWordsRunsThemInTheNewThread(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
 	before, fresh, after := w.prompt("one"), w.send(chat, store.KindNew, "do this"), w.prompt("two")
@@ -120,6 +127,7 @@ func TestNewWithWordsRunsThemInTheNewThread(t *testing.T) {
 }
 
 func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		choice   string
 		attempts int
@@ -183,6 +191,7 @@ func TestAnInterruptedTurnWaitsForADecision(t *testing.T) {
 // TestADecisionDoesNotOvertakeTheRunningTurn decides about an older turn while a
 // newer one runs, and ends the gateway in between.
 func TestADecisionDoesNotOvertakeTheRunningTurn(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	f.script = ending(orchestratorv1.TurnState_TURN_STATE_INTERRUPTED, orchestratorv1.FinishCause_FINISH_CAUSE_WORKER_LOST)
 	w := newWorld(t, f).run()
@@ -201,6 +210,7 @@ func TestADecisionDoesNotOvertakeTheRunningTurn(t *testing.T) {
 }
 
 func TestAPressedButtonHoldsNothingUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	telegram, pressed := make(chan struct{}), make(chan struct{})
 	w.config.Pressed = func(context.Context, string, string) { close(pressed); <-telegram }
@@ -213,6 +223,7 @@ func TestAPressedButtonHoldsNothingUp(t *testing.T) {
 }
 
 func TestResumeRepeatsTheTaskOnce(t *testing.T) {
+	t.Parallel()
 	first := resumePrompt(store.Turn{Prompt: "the task"})
 	if !strings.HasSuffix(first, "\n\nthe task") {
 		t.Errorf("%q", first)
@@ -223,6 +234,7 @@ func TestResumeRepeatsTheTaskOnce(t *testing.T) {
 }
 
 func TestStatusAndHelpAreAnsweredAtOnce(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	f.hold = holding
 	w := newWorld(t, f).run()
@@ -240,6 +252,7 @@ func TestStatusAndHelpAreAnsweredAtOnce(t *testing.T) {
 }
 
 func TestEchoesNeedNoWorkerAndLeaveStoredTurnsAlone(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t)
 	queued := w.prompt("for Codex")
@@ -263,6 +276,7 @@ func TestEchoesNeedNoWorkerAndLeaveStoredTurnsAlone(t *testing.T) {
 // TestAnotherWorkingDirIsForTheTurnsToCome has the gateway end after the worker
 // has journaled a turn and before that is stored, and start with another setting.
 func TestAnotherWorkingDirIsForTheTurnsToCome(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
 	u := w.prompt("one")
@@ -284,6 +298,7 @@ func TestAnotherWorkingDirIsForTheTurnsToCome(t *testing.T) {
 // TestATurnThatGetsNowhereIsTriedLessAndLessAndReported has streams that open and
 // break, and a store that takes everything but the outcome.
 func TestATurnThatGetsNowhereIsTriedLessAndLessAndReported(t *testing.T) {
+	t.Parallel()
 	for name, once := range map[string]bool{"and waited for": false, "and left": true} {
 		t.Run("broken streams, "+name, func(t *testing.T) {
 			f := newWorker(t, "a")
@@ -342,6 +357,7 @@ func (w *world) sql(t *testing.T, statement string) {
 }
 
 func TestWakeUpsAreNotLost(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f).run()
 	deadline := time.Now().Add(time.Second)

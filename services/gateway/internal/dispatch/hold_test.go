@@ -43,6 +43,7 @@ func heldWorld(t *testing.T, once bool) (w *world, f *fakeWorker, first, second,
 }
 
 func TestWhatWaitedIsHeldBackUntilItMayGoOn(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		then func(w *world, first store.Update)
 		want []string // in this order
@@ -94,6 +95,7 @@ func TestWhatWaitedIsHeldBackUntilItMayGoOn(t *testing.T) {
 }
 
 func TestStatusSaysWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	w, _, _, _, _ := heldWorld(t, false)
 	w.settled(w.send(chat, store.KindStatus, ""))
 	if said := w.said(chat); !strings.Contains(said, "2 messages wait.") || !strings.Contains(said, "What waits goes on once you have decided") {
@@ -102,6 +104,7 @@ func TestStatusSaysWhatIsWaitedFor(t *testing.T) {
 }
 
 func TestOneCycleDoesNotWaitForADecision(t *testing.T) {
+	t.Parallel()
 	w, f, _, second, third := heldWorld(t, true)
 	w.quiet()
 	equal(t, "stays", w.trace(third).Update.State, store.Queued)
@@ -116,6 +119,7 @@ func TestOneCycleDoesNotWaitForADecision(t *testing.T) {
 // TestTheTimeIsMeasuredFromTheNotice ends the gateway in between, and asks no
 // worker: what matters is when the store is told that nothing is held back.
 func TestTheTimeIsMeasuredFromTheNotice(t *testing.T) {
+	t.Parallel()
 	const wait = 10 * time.Minute
 	for _, tt := range []struct {
 		name       string
@@ -179,6 +183,7 @@ func must(t *testing.T, err error) {
 
 // A clock that was set back does not make anybody wait longer.
 func TestTheClockMayBeSetBack(t *testing.T) {
+	t.Parallel()
 	m := &Manager{Config: Config{InterruptedWait: time.Minute}}
 	equal(t, "held for", m.heldFor(time.Now().Add(time.Hour)), time.Minute)
 	equal(t, "held for", m.heldFor(time.Now().Add(-time.Hour)), time.Duration(0))

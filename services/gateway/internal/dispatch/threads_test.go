@@ -11,6 +11,7 @@ import (
 )
 
 func TestAThreadThatCannotBeResumedIsReplacedAndSaid(t *testing.T) {
+	t.Parallel()
 	const another = "0199a213-81c0-7800-8aa1-bbab2a035a54"
 	f := newWorker(t, "a")
 	w := newWorld(t, f).run()
@@ -47,6 +48,7 @@ func TestAThreadThatCannotBeResumedIsReplacedAndSaid(t *testing.T) {
 // TestAPassingFaultGivesNoConversationUp: Codex can neither resume the thread nor
 // open another, for one message.
 func TestAPassingFaultGivesNoConversationUp(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f).run()
 	w.settled(w.prompt("first"))
@@ -77,6 +79,7 @@ func TestAPassingFaultGivesNoConversationUp(t *testing.T) {
 // TestTheReportKnowsAsMuchAsThePerson: what a failure looked like follows the
 // worker's text.
 func TestTheReportKnowsAsMuchAsThePerson(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	f.script = func(in *orchestratorv1.RunTurnRequest) []*orchestratorv1.TurnEvent {
 		events := ending(orchestratorv1.TurnState_TURN_STATE_FAILED, orchestratorv1.FinishCause_FINISH_CAUSE_TURN_FAILED)(in)

@@ -19,6 +19,7 @@ import (
 )
 
 func TestAPromptIsAnsweredAndTheWorkerIsToldThatItIsStored(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f).run()
 	u := w.prompt("hello")
@@ -41,6 +42,7 @@ func TestAPromptIsAnsweredAndTheWorkerIsToldThatItIsStored(t *testing.T) {
 }
 
 func TestTurnsOfASessionRunInOrderAndInOneThread(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
 	var updates []store.Update
@@ -65,6 +67,7 @@ func TestTurnsOfASessionRunInOrderAndInOneThread(t *testing.T) {
 }
 
 func TestSessionsDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
 	slow := w.send(1, store.KindPrompt, "slow")
@@ -86,6 +89,7 @@ func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 }
 
 func TestAnAnswerOfMegabytesArrivesWhole(t *testing.T) {
+	t.Parallel()
 	var parts []string
 	for i := range 80 {
 		parts = append(parts, strings.Repeat(fmt.Sprintf("%07d\n", i), 8192))
@@ -102,6 +106,7 @@ func TestAnAnswerOfMegabytesArrivesWhole(t *testing.T) {
 
 // TestEveryReasonIsActedUpon refuses the first RunTurn with each reason there is.
 func TestEveryReasonIsActedUpon(t *testing.T) {
+	t.Parallel()
 	type expect struct {
 		state   store.State
 		outcome string
@@ -171,6 +176,7 @@ func TestEveryReasonIsActedUpon(t *testing.T) {
 }
 
 func TestAFullWorkerIsLeftForANewSessionOnly(t *testing.T) {
+	t.Parallel()
 	a, b := newWorker(t, "a"), newWorker(t, "b")
 	a.slots = 100 // the first choice
 	w := newWorld(t, a, b).run()
@@ -197,6 +203,7 @@ func TestAFullWorkerIsLeftForANewSessionOnly(t *testing.T) {
 }
 
 func TestAnUnknownOutcomeIsWatchedAtTheSameWorker(t *testing.T) {
+	t.Parallel()
 	for name, journaled := range map[string]bool{"the turn was journaled": true, "the turn never arrived": false} {
 		t.Run(name, func(t *testing.T) {
 			a, b := newWorker(t, "a"), newWorker(t, "b")
@@ -225,6 +232,7 @@ func TestAnUnknownOutcomeIsWatchedAtTheSameWorker(t *testing.T) {
 // TestAStreamCutAtAnySequenceLosesNothing has one chat for each sequence at which
 // the stream ends, and one for each that is left out.
 func TestAStreamCutAtAnySequenceLosesNothing(t *testing.T) {
+	t.Parallel()
 	const events = 8
 	f := newWorker(t, "a")
 	f.script = answering("one ", "two ", "three ", "four ")
@@ -273,6 +281,7 @@ func TestAStreamCutAtAnySequenceLosesNothing(t *testing.T) {
 // TestARestartedGatewayReplaysTheWholeTurn has one chat for each event before
 // which the gateway ends.
 func TestARestartedGatewayReplaysTheWholeTurn(t *testing.T) {
+	t.Parallel()
 	const events = 6
 	f := newWorker(t, "a")
 	f.script = answering("one ", "two")
@@ -300,6 +309,7 @@ func TestARestartedGatewayReplaysTheWholeTurn(t *testing.T) {
 }
 
 func TestOutcomesAndWhatThePersonIsTold(t *testing.T) {
+	t.Parallel()
 	const failedState = orchestratorv1.TurnState_TURN_STATE_FAILED
 	told := func(code string, cause orchestratorv1.FinishCause) string {
 		return render.Failure(code, &orchestratorv1.FinishedError{Cause: cause})
@@ -353,6 +363,7 @@ func TestOutcomesAndWhatThePersonIsTold(t *testing.T) {
 }
 
 func TestOnceLeavesWhatCannotBeDone(t *testing.T) {
+	t.Parallel()
 	gone := goneWorker(t, "a")
 	w := newWorld(t, gone)
 	w.config.Patience, w.config.Once = 30*time.Millisecond, true
@@ -368,6 +379,7 @@ func TestOnceLeavesWhatCannotBeDone(t *testing.T) {
 }
 
 func TestAnAcknowledgementThatFailsIsMadeLater(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	f.ackErr = errors.New("not now")
 	w := newWorld(t, f).run()
@@ -382,6 +394,7 @@ func TestAnAcknowledgementThatFailsIsMadeLater(t *testing.T) {
 }
 
 func TestALostStoreEndsTheManager(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	w := newWorld(t, f).run()
 	if _, err := w.db.Acquire(t.Context(), store.Bot{ID: 7, Username: "b", Fingerprint: "f"}, nil); err != nil {

@@ -30,6 +30,7 @@ func unstartable(f *fakeWorker, broken *bool) {
 }
 
 func TestOnSuccessATurnThatWasNotStartedIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	f, broken := newWorker(t, "a"), true
 	unstartable(f, &broken)
 	w := newWorld(t, f)
@@ -56,6 +57,7 @@ func TestOnSuccessATurnThatWasNotStartedIsTriedAgain(t *testing.T) {
 }
 
 func TestAPostponedTurnCanBeCancelled(t *testing.T) {
+	t.Parallel()
 	f, broken := newWorker(t, "a"), true
 	unstartable(f, &broken)
 	w := newWorld(t, f)
@@ -69,6 +71,7 @@ func TestAPostponedTurnCanBeCancelled(t *testing.T) {
 }
 
 func TestOnceTriesEveryUpdateOnceAndKeepsTheRest(t *testing.T) {
+	t.Parallel()
 	f, broken := newWorker(t, "a"), true
 	unstartable(f, &broken)
 	w := newWorld(t, f)
@@ -94,6 +97,7 @@ func TestOnceTriesEveryUpdateOnceAndKeepsTheRest(t *testing.T) {
 }
 
 func TestWhoHasToWaitForAWorkerIsToldOnce(t *testing.T) {
+	t.Parallel()
 	for _, notify := range []bool{true, false} {
 		gone := goneWorker(t, "a")
 		w := newWorld(t, gone)
@@ -120,6 +124,7 @@ func TestWhoHasToWaitForAWorkerIsToldOnce(t *testing.T) {
 }
 
 func TestAWorkerThatRefusesForLongIsReportedWithItsReason(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	f.refuse = func(*orchestratorv1.RunTurnRequest) (error, bool) {
 		return refusal(diagnosticsv1.ErrorReason_ERROR_REASON_JOURNAL_UNAVAILABLE), false
@@ -134,6 +139,7 @@ func TestAWorkerThatRefusesForLongIsReportedWithItsReason(t *testing.T) {
 }
 
 func TestARequestThatIsOfNoContractBreaksIt(t *testing.T) {
+	t.Parallel()
 	for name, said := range map[string]error{
 		"UNIMPLEMENTED":    status.Error(codes.Unimplemented, "unknown method RunTurn"),
 		"INVALID_ARGUMENT": status.Error(codes.InvalidArgument, "no"),
@@ -156,6 +162,7 @@ func TestARequestThatIsOfNoContractBreaksIt(t *testing.T) {
 }
 
 func TestAMethodThatIsUnknownOnlyNowLeavesATurnInDoubt(t *testing.T) {
+	t.Parallel()
 	f := newWorker(t, "a")
 	asked := 0
 	f.refuse = func(*orchestratorv1.RunTurnRequest) (error, bool) {
@@ -172,6 +179,7 @@ func TestAMethodThatIsUnknownOnlyNowLeavesATurnInDoubt(t *testing.T) {
 }
 
 func TestSessionsWithoutWorkAreEvicted(t *testing.T) {
+	t.Parallel()
 	evicted := make(chan int64, 8)
 	f := newWorker(t, "a")
 	w := newWorld(t, f)
@@ -190,6 +198,7 @@ func TestSessionsWithoutWorkAreEvicted(t *testing.T) {
 }
 
 func TestASessionIsEvictedSomeTimeAfterItsLastTurn(t *testing.T) {
+	t.Parallel()
 	evicted := make(chan int64, 8)
 	w := newWorld(t, newWorker(t, "a"))
 	w.config.SessionIdle, w.config.Evicted = 20*time.Millisecond, func(chatID int64) { evicted <- chatID }
@@ -214,6 +223,7 @@ func (w *world) quiet() {
 }
 
 func TestResidents(t *testing.T) {
+	t.Parallel()
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	s := newResidents(2, 10*time.Second)
 	s.add("a", 1, at(0))
@@ -236,6 +246,7 @@ func TestResidents(t *testing.T) {
 }
 
 func TestAnUnreachableWorkerIsReportedAndTheTurnRunsWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	gone := goneWorker(t, "a")
 	w := newWorld(t, gone)
 	w.config.Patience = 30 * time.Millisecond
@@ -253,6 +264,7 @@ func TestAnUnreachableWorkerIsReportedAndTheTurnRunsWhenItIsBack(t *testing.T) {
 
 // Its id was on the disk too: to the gateway it is another worker.
 func TestAWorkerThatLostItsDiskHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	f, other := idleWorker("a"), idleWorker("b")
 	stop := f.serve(t, "127.0.0.1:0")
 	w := newWorld(t, f).run()

@@ -12,6 +12,7 @@ import (
 )
 
 func TestCursorFileFollowsTheCommits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.CursorPath = filepath.Join(t.TempDir(), "runtime", "cursor.json")
 	w.once()
@@ -35,6 +36,7 @@ func TestCursorFileFollowsTheCommits(t *testing.T) {
 }
 
 func TestAnImportedCursorSkipsWhatTheOriginHasAnswered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.say("answered by the origin")
 	second := w.say("new")
@@ -59,6 +61,7 @@ func TestAnImportedCursorSkipsWhatTheOriginHasAnswered(t *testing.T) {
 // TestAStrictCursorFileFailsEachAcknowledgement, those of refused chats too:
 // what is dropped was fetched.
 func TestAStrictCursorFileFailsEachAcknowledgement(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Strict, w.config.CursorPath = true, filepath.Join(t.TempDir(), "cursor.json")
 	if err := os.Mkdir(w.config.CursorPath+".tmp", 0o700); err != nil {
@@ -76,6 +79,7 @@ func TestAStrictCursorFileFailsEachAcknowledgement(t *testing.T) {
 }
 
 func TestCursorFileTrouble(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name                 string
 		strict, message      bool

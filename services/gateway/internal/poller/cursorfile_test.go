@@ -9,6 +9,7 @@ import (
 )
 
 func TestCursorFileIsTheOriginsOwn(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "deeper", "still", "cursor.json")
 	for _, next := range []int64{100000005, 7} {
 		if err := WriteCursor(path, next); err != nil {
@@ -32,6 +33,7 @@ func TestCursorFileIsTheOriginsOwn(t *testing.T) {
 }
 
 func TestReadCursor(t *testing.T) {
+	t.Parallel()
 	const none = -1
 	for text, want := range map[string]int64{
 		`{"committed_floor": 12, "version": 1}`:              12,
@@ -74,6 +76,7 @@ func TestReadCursor(t *testing.T) {
 }
 
 func TestCursorFileThatIsMissingOrOutOfReach(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if floor, err := ReadCursor(filepath.Join(dir, "none.json")); floor != nil || err != nil {
 		t.Errorf("a missing file: %v, %v", floor, err)

@@ -19,6 +19,7 @@ import (
 )
 
 func TestUpdatesAreCommittedBeforeTelegramForgetsThem(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first := w.say("one")
 	w.say("two")
@@ -70,6 +71,7 @@ func (o *offsets) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestNoOffsetIsSentBeforeItsCommit(t *testing.T) {
+	t.Parallel()
 	server, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +94,7 @@ func TestNoOffsetIsSentBeforeItsCommit(t *testing.T) {
 }
 
 func TestAJudgementForEveryUpdate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ids := []int64{
 		w.say("hello").UpdateID,
@@ -128,6 +131,7 @@ func TestAJudgementForEveryUpdate(t *testing.T) {
 }
 
 func TestEchoModeAsksNoWorker(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Echo = true
 	w.say("/new hello")
@@ -143,6 +147,7 @@ func TestEchoModeAsksNoWorker(t *testing.T) {
 }
 
 func TestRestartedUpdateIdsAreTaken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.say("before")
 	w.once()
@@ -160,6 +165,7 @@ func TestRestartedUpdateIdsAreTaken(t *testing.T) {
 }
 
 func TestStaleUpdatesAreReported(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.say("before")
 	w.once()
@@ -179,6 +185,7 @@ func TestStaleUpdatesAreReported(t *testing.T) {
 }
 
 func TestTransientFailuresAreRetriedAndCounted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.say("hello")
 	w.sim.Fail(telegramsim.Fault{Method: "getUpdates", HTML: true})
@@ -189,6 +196,7 @@ func TestTransientFailuresAreRetriedAndCounted(t *testing.T) {
 }
 
 func TestAFailedFetchIsAFailedCycle(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]telegramsim.Fault{
 		"HTML":           {HTML: true, Count: 3},
 		"truncated JSON": {TruncateJSON: true, Count: 3},
@@ -219,6 +227,7 @@ func TestAFailedFetchIsAFailedCycle(t *testing.T) {
 }
 
 func TestAStoreThatCannotBeWrittenLosesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Interval = time.Millisecond
 	_, stop := w.run()
@@ -242,6 +251,7 @@ func TestAStoreThatCannotBeWrittenLosesNothing(t *testing.T) {
 }
 
 func TestRunEndsWhenAnotherGatewayHasTakenOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := poller.New(w.config)
 	if _, err := w.db.Acquire(t.Context(), bot, nil); err != nil {

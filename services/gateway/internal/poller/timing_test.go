@@ -48,6 +48,7 @@ func (w *world) polls(start time.Time) (at []time.Duration) {
 }
 
 func TestEmptyLongPollsAreSilentAndMessagesImmediate(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		start := time.Now()
 		p, stop := w.run()
@@ -70,6 +71,7 @@ func TestEmptyLongPollsAreSilentAndMessagesImmediate(t *testing.T) {
 }
 
 func TestShortPollsAreReportedAtTheirInterval(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		w.config.LongPoll = 0
 		start := time.Now()
@@ -87,6 +89,7 @@ func TestShortPollsAreReportedAtTheirInterval(t *testing.T) {
 }
 
 func TestAServerThatDoesNotWaitIsNotAskedAllTheTime(t *testing.T) {
+	t.Parallel()
 	for name, body := range map[string]string{
 		"empty at once":   `{"ok": true, "result": []}`,
 		"the same always": `{"ok": true, "result": [{"update_id": 7, "poll": {}}]}`,
@@ -108,6 +111,7 @@ func TestAServerThatDoesNotWaitIsNotAskedAllTheTime(t *testing.T) {
 }
 
 func TestAConflictIsAnAlarmAndNoEnd(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		w.sim.SetWebhook("https://example.org/hook")
 		start := time.Now()
@@ -135,6 +139,7 @@ func TestAConflictIsAnAlarmAndNoEnd(t *testing.T) {
 }
 
 func TestASecondPollerDoesNotEndTheFirst(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		_, stop := w.run()
 		time.Sleep(time.Second)
@@ -153,6 +158,7 @@ func TestASecondPollerDoesNotEndTheFirst(t *testing.T) {
 }
 
 func TestFailuresAreRepeatedEverMoreSlowly(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		w.sim.Fail(telegramsim.Fault{Method: "getUpdates", Status: 401, Count: -1})
 		start := time.Now()
@@ -180,6 +186,7 @@ func TestFailuresAreRepeatedEverMoreSlowly(t *testing.T) {
 }
 
 func TestRetryAfterIsObeyed(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		w.sim.Fail(telegramsim.Fault{Method: "getUpdates", RetryAfter: 100, Count: 3})
 		start := time.Now()
@@ -197,6 +204,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 }
 
 func TestPollNowCutsALongPollShortAndIsReported(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		start := time.Now()
 		p, stop := w.run()
@@ -225,6 +233,7 @@ func TestPollNowCutsALongPollShortAndIsReported(t *testing.T) {
 }
 
 func TestAStrictCursorFileIsAskedAgainUntilItIsMended(t *testing.T) {
+	t.Parallel()
 	inVirtualTime(t, func(t *testing.T, w *world) {
 		w.config.CursorPath, w.config.Strict = filepath.Join(t.TempDir(), "cursor.json"), true
 		if err := os.WriteFile(w.config.CursorPath, []byte("{"), 0o600); err != nil {

@@ -119,6 +119,7 @@ func TestDocumentIsPrunedWithItsMessage(t *testing.T) {
 }
 
 func TestDocumentThatDoesNotFitLeavesNothing(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t, sqlite)
 	ctx := t.Context()
 	d.ingest(prompt(1, "a"))

@@ -10,6 +10,7 @@ import (
 )
 
 func TestExamineLooksAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	dsn := postgres(t)
 	examine := func(dsn string, writable bool) {
 		t.Helper()
@@ -46,6 +47,7 @@ func TestExamineLooksAndChangesNothing(t *testing.T) {
 }
 
 func TestExamineOfAServerThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	const dsn = "postgres://user:SECRET@127.0.0.1:1/db"
 	if _, err := store.Examine(t.Context(), dsn); err == nil || strings.Contains(err.Error(), "SECRET") {
 		t.Errorf("%v", err)

@@ -71,6 +71,7 @@ func TestBotsDoNotSeeEachOther(t *testing.T) {
 }
 
 func TestOpenRefusesWhatItCannotUse(t *testing.T) {
+	t.Parallel()
 	_, err := store.Open(t.Context(), "postgres://user:SECRET@host/db?sslmode=maybe", zap.NewNop())
 	var target *sqldb.TargetError
 	if !errors.As(err, &target) || strings.Contains(err.Error(), "SECRET") {

@@ -33,10 +33,15 @@ func sqlite(t testing.TB) string { return filepath.Join(t.TempDir(), "gateway.db
 
 func postgres(t testing.TB) string { return server.URL(t) }
 
-// both runs a test on either kind of database.
+// both runs a test on either kind of database, beside other tests.
 func both(t *testing.T, test func(*testing.T, place)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, sqlite) })
-	t.Run("postgres", func(t *testing.T) { test(t, postgres) })
+	t.Parallel()
+	for name, at := range map[string]place{"sqlite": sqlite, "postgres": postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, at)
+		})
+	}
 }
 
 const (

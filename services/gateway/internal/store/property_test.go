@@ -229,6 +229,7 @@ func (c *chaos) check() {
 }
 
 func TestRandomHistoriesLoseNothingAndDoNothingTwice(t *testing.T) {
+	t.Parallel()
 	random := func(t *testing.T, at place, seeds uint64) {
 		for seed := range seeds {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -261,6 +262,7 @@ func TestRandomHistoriesLoseNothingAndDoNothingTwice(t *testing.T) {
 }
 
 func TestFullDiskIsNamedAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t, sqlite)
 	ctx := t.Context()
 	d.ingest(prompt(1, "kept"))

@@ -107,6 +107,7 @@ func TestANewBotIsAcquiredByOneOfThoseWhoStartAtOnce(t *testing.T) {
 // TestAHolderIsReplacedOnceItsBeatHasStoodStill is about a frozen gateway: it has
 // the lock on the file, and no beat.
 func TestAHolderIsReplacedOnceItsBeatHasStoodStill(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, sqlite)
 		frozen := d.Store
@@ -156,6 +157,7 @@ func TestAHolderIsReplacedOnceItsBeatHasStoodStill(t *testing.T) {
 }
 
 func TestHoldWritesOnlyWhenItIsTime(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, sqlite)
 		old := d.Store
@@ -174,6 +176,7 @@ func TestHoldWritesOnlyWhenItIsTime(t *testing.T) {
 }
 
 func TestAnImpatientOneGivesUpOnlyWhereTheHolderLives(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, sqlite)
 		first := await(t.Context(), d.another(), store.Terms{Impatient: true})
@@ -222,6 +225,7 @@ func TestInUseLooksAndLeavesNothing(t *testing.T) {
 }
 
 func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	own := pgtest.New()
 	t.Cleanup(func() {
 		if err := own.Close(); err != nil {
