@@ -271,7 +271,7 @@ func TestWhatIsDroppedOrSkippedReachesNobody(t *testing.T) {
 
 func TestInterruptAndTerminationOfContinuousMode(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no signal can be sent to a process on Windows")
+		t.Skip("not on windows: no signal can be sent to a process on Windows")
 	}
 	t.Parallel()
 	s := newSystem(t)

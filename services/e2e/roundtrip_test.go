@@ -90,7 +90,7 @@ func TestOneCycleLeavesWhatNoWorkerCanDo(t *testing.T) {
 func TestAnInterruptedCycleIsTakenUpByTheNext(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("no interrupt can be sent to a process on Windows")
+		t.Skip("not on windows: no interrupt can be sent to a process on Windows")
 	}
 	s := newSystem(t)
 	s.startWorker()

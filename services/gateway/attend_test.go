@@ -102,7 +102,7 @@ func TestAGatewayThatCannotReachTelegramSaysSo(t *testing.T) {
 func TestAnAddressInUseNamesBothCauses(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows lets two programs listen on one address")
+		t.Skip("not on windows: Windows lets two programs listen on one address")
 	}
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

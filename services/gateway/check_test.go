@@ -100,7 +100,7 @@ func TestTokenIsTried(t *testing.T) {
 func TestTokenFileThatOthersReadIsToldOf(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("files have no such modes on Windows")
+		t.Skip("not on windows: files have no such modes on Windows")
 	}
 	c := sound(t, simulate(t))
 	c.TokenFile = filepath.Join(t.TempDir(), "token")
@@ -363,7 +363,7 @@ func TestStoreAndCursorMustBeWritable(t *testing.T) {
 func TestTakenAddressIsToldOf(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows lets two programs listen on one address")
+		t.Skip("not on windows: Windows lets two programs listen on one address")
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

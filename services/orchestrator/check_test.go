@@ -125,7 +125,7 @@ func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.unix && runtime.GOOS == "windows" {
-				t.Skip("a shell script is no program on Windows")
+				t.Skip("not on windows: a shell script is no program on Windows")
 			}
 			config := checkConfig(t)
 			config.CodexEnv = tt.env
@@ -143,7 +143,7 @@ func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
 
 func TestMendNamesTheFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("files have no such modes on Windows")
+		t.Skip("not on windows: files have no such modes on Windows")
 	}
 	config := checkConfig(t)
 	config.CodexBin = filepath.Join(t.TempDir(), "mine")

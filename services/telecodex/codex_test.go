@@ -14,7 +14,7 @@ import (
 func install(t *testing.T, loginStatus string) string {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("the stand-in for codex is a shell script")
+		t.Skip("not on windows: the stand-in for codex is a shell script")
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "codex")

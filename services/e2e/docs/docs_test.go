@@ -59,7 +59,7 @@ var shows = map[string]string{
 func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("the documents show lines for a POSIX shell")
+		t.Skip("not on windows: the documents show lines for a POSIX shell")
 	}
 	stage := setUp(t)
 	for _, b := range blocks(t) {

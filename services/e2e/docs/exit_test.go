@@ -18,7 +18,7 @@ import (
 func TestCtrlCEndsTheProgramsAsTheRunbookSays(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("no signal can be sent to a process there")
+		t.Skip("not on windows: no signal can be sent to a process there")
 	}
 	text, err := os.ReadFile(filepath.Join(root, "docs", "RUNBOOK.md"))
 	if err != nil {

@@ -99,7 +99,7 @@ func smokeLines() []smokeLine {
 func TestSmokeProtocolByHand(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("the documents show lines for a POSIX shell")
+		t.Skip("not on windows: the documents show lines for a POSIX shell")
 	}
 	var documented []string
 	for _, b := range blocks(t) {

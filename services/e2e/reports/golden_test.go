@@ -99,7 +99,7 @@ func TestOnceReports(t *testing.T) {
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
 			if s.unixOnly != "" && runtime.GOOS == "windows" {
-				t.Skip(s.unixOnly)
+				t.Skip("not on windows:", s.unixOnly)
 			}
 			g := newGateway(t, s.firstUpdate)
 			if s.prompt != "" {

@@ -272,7 +272,7 @@ func TestScenariosThatEndByThemselves(t *testing.T) {
 
 func TestInterruptEndsAHangingRun(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("os.Process.Signal cannot send an interrupt on Windows")
+		t.Skip("not on windows: os.Process.Signal cannot send an interrupt on Windows")
 	}
 	for _, scenario := range []string{"hang", "close_stdout_and_hang", "command_in_progress_hang", "linger_after_completed"} {
 		t.Run(scenario, func(t *testing.T) {
@@ -295,7 +295,7 @@ func TestInterruptEndsAHangingRun(t *testing.T) {
 
 func TestIgnoredInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("os.Process.Signal cannot send an interrupt on Windows")
+		t.Skip("not on windows: os.Process.Signal cannot send an interrupt on Windows")
 	}
 	log := filepath.Join(t.TempDir(), "log")
 	command := fake(t, t.TempDir(), "hi", newThread, "FAKE_CODEX_SCENARIO=ignore_sigint", "FAKE_CODEX_LOG="+log)

@@ -98,7 +98,7 @@ func TestFilesAreLookedAtOnceASecond(t *testing.T) {
 // A volume of Kubernetes is a link to a directory that is swapped for another.
 func TestSwappedLinksAreFollowed(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("links need a privilege there")
+		t.Skip("not on windows: links need a privilege there")
 	}
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

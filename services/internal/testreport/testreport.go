@@ -28,6 +28,13 @@ type Skip struct {
 	Reason  string // what the test said; empty when it said nothing
 }
 
+// inapplicable tells whether a test was skipped since a system has not got what it
+// is about: such a test says "not on windows: …". Linux has everything.
+func (s Skip) inapplicable(system string) bool {
+	_, said, placed := strings.Cut(s.Reason, ": ") // behind file and line
+	return system != "linux" && placed && strings.HasPrefix(said, "not on "+system+": ")
+}
+
 // event is a line of the stream; see `go doc cmd/test2json` and `go help
 // buildjson`.
 type event struct {

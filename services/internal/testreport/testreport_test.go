@@ -116,6 +116,23 @@ func TestSummaryListsWhatWasSkipped(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatASystemLacksMayBeSkippedThere(t *testing.T) {
+	for _, tt := range []struct {
+		system, reason string
+		want           bool
+	}{
+		{"windows", "x_test.go:7: not on windows: no signal can be sent there", true},
+		{"darwin", "x_test.go:7: not on windows: no signal can be sent there", false},
+		{"linux", "x_test.go:7: not on linux: nothing is", false},
+		{"windows", "x_test.go:7: grpcurl is not installed", false},
+		{"windows", "", false},
+	} {
+		if got := (Skip{Reason: tt.reason}).inapplicable(tt.system); got != tt.want {
+			t.Errorf("%s, %q: %v", tt.system, tt.reason, got)
+		}
+	}
+}
+
 // TestRun runs the real go command on a module of its own.
 func TestRun(t *testing.T) {
 	const module = "module example.test\n\ngo 1.26.0\n"

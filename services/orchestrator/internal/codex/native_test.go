@@ -46,7 +46,7 @@ func link(t *testing.T, target, path string) {
 	}
 	if err := os.Symlink(target, path); err != nil {
 		if runtime.GOOS == "windows" {
-			t.Skipf("this account may not make symbolic links: %v", err)
+			t.Skipf("not on windows: this account may not make symbolic links: %v", err)
 		}
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func TestASlotThatCannotBeOpenedIsSaid(t *testing.T) {
 
 func TestACodexHomeOfItsOwnSharesWhatPeopleWrite(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("symbolic links need a privilege there")
+		t.Skip("not on windows: symbolic links need a privilege there")
 	}
 	volume, login := t.TempDir(), filepath.Join(t.TempDir(), "login")
 	dir, err := statedir.OpenSlot(volume)

@@ -199,7 +199,7 @@ func TestWithoutEvidenceItIsNotGo(t *testing.T) {
 // A program that is no telecodex crashes, or says nothing that can be judged.
 func TestAnotherProgramIsNoGo(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("the programs are shell scripts")
+		t.Skip("not on windows: the programs are shell scripts")
 	}
 	for name, script := range map[string]string{"crashes": "echo panic >&2; kill -SEGV $$", "says nothing": "", "says something else": "echo hello"} {
 		t.Run(name, func(t *testing.T) {
@@ -230,7 +230,7 @@ func TestAMissingProgramIsAnError(t *testing.T) {
 
 func TestAnInterruptionEndsTheProgramToo(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("there the program is ended by force, and its Codex a moment later")
+		t.Skip("not on windows: there the program is ended by force, and its Codex a moment later")
 	}
 	r := newTrial(t)
 	ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
