@@ -130,7 +130,7 @@ func (r *run) startWorker(worker int, env ...string) (*harness.Process, error) {
 	}, env...)})
 }
 
-func (r *run) startGateway(env ...string) (*harness.Process, error) {
+func (r *run) startGateway(name string, env ...string) (*harness.Process, error) {
 	var workers, chats []string
 	for i := range r.Workers {
 		workers = append(workers, r.socket(i))
@@ -151,7 +151,7 @@ func (r *run) startGateway(env ...string) (*harness.Process, error) {
 		"CHANNEL_CURSOR_STATE_PATH=" + filepath.Join(r.Dir, "cursor.json"),
 		"CHANNEL_LONG_POLL_S=5",
 		"CHANNEL_SEND_RATE=0",
-		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=",
+		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=unix://" + r.metricsOf(name),
 	}, r.Env...), env...)})
 }
 
@@ -172,9 +172,10 @@ func (r *run) havoc(ctx context.Context) error {
 	}
 	for i, lives := range r.Gateways {
 		g := r.keeper(fmt.Sprintf("gateway-%d", i), lives)
-		g.start = r.startGateway
+		g.start = func(env ...string) (*harness.Process, error) { return r.startGateway(g.name, env...) }
 		g.died = func(ctx context.Context, life Life, _ string) { together(ctx, life, workers) }
 		group.Go(func() error { return g.run(ctx) })
+		group.Go(func() error { r.law(ctx, g.name); return nil })
 	}
 	group.Go(func() error { r.people.write(ctx, r.Rate, r.Waiting); return nil })
 	group.Go(func() error { r.restartIDs(ctx); return nil })

@@ -21,6 +21,9 @@ const stopWithin = 20 * time.Second
 // had decided by command.
 const insistAfter = 2 * time.Second
 
+// lastGateway is the one that runs until everything has come to its end.
+const lastGateway = "gateway-last"
+
 // settle starts everything once more, waits until all that people wrote has come
 // to its end or nothing changes any more, stops everything, and judges.
 func (r *run) settle(ctx context.Context) (report Report, err error) {
@@ -38,7 +41,7 @@ func (r *run) settle(ctx context.Context) (report Report, err error) {
 		programs = append(programs, p)
 	}
 	operator := "unix://" + filepath.Join(r.Dir, "operator")
-	p, err := r.startGateway("CHANNEL_LISTEN_ADDR=" + operator)
+	p, err := r.startGateway(lastGateway, "CHANNEL_LISTEN_ADDR="+operator)
 	if err != nil {
 		return Report{}, err
 	}
@@ -49,7 +52,12 @@ func (r *run) settle(ctx context.Context) (report Report, err error) {
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	began := time.Now()
+	scraping, enough := context.WithCancel(ctx)
+	scraped := make(chan struct{})
+	go func() { defer close(scraped); r.law(scraping, lastGateway) }()
 	e, err := r.calm(ctx, conn)
+	enough()
+	<-scraped
 	if err != nil {
 		return Report{}, err
 	}

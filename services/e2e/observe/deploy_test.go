@@ -80,6 +80,7 @@ func read(t *testing.T, path string) string {
 }
 
 func TestRulesUseWhatIsThere(t *testing.T) {
+	t.Parallel()
 	known, rules := table(t), read(t, rulesFile)
 	expressions := ruleExpr.FindAllStringSubmatch(rules, -1)
 	alerts := ruleAlert.FindAllStringSubmatch(rules, -1)
@@ -120,6 +121,7 @@ type dashboard struct {
 }
 
 func TestDashboardUsesWhatIsThere(t *testing.T) {
+	t.Parallel()
 	known := table(t)
 	var d dashboard
 	if err := json.Unmarshal([]byte(read(t, dashboardFile)), &d); err != nil {
@@ -168,6 +170,7 @@ func promtool(t *testing.T) string {
 }
 
 func TestRulesDoAsTheirTestsSay(t *testing.T) {
+	t.Parallel()
 	tool := promtool(t)
 	for _, args := range [][]string{{"check", "rules", rulesFile}, {"test", "rules", ruleTests}} {
 		if output, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil {

@@ -48,6 +48,7 @@ func (s *system) watch(stop <-chan struct{}) (scrapes int, err error) {
 }
 
 func TestTheLawHoldsAtEveryScrapeWhateverFails(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.run(s.worker, s.gateway)
 	stop, result := make(chan struct{}), make(chan error, 1)

@@ -8,6 +8,7 @@ import (
 
 // The way of a message through both services is found with one word.
 func TestOneIDLeadsThroughAllLogs(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.run(s.worker, s.gateway)
 	s.say("another one")

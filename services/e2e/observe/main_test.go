@@ -60,6 +60,7 @@ type system struct {
 	env     []string // of both services
 	addr    string   // of the worker
 	gateway *service
+	second  *service // another gateway on the same store
 	worker  *service
 }
 
@@ -88,19 +89,24 @@ func newSystem(t *testing.T, env ...string) *system {
 			"ORCHESTRATOR_STATE_DIR="+filepath.Join(s.dir, "worker"), "ORCHESTRATOR_DRAIN_S=1",
 			"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1")
 	}
-	s.gateway = &service{metrics: s.free()}
-	s.gateway.start = func() *harness.Process {
-		return s.program("gateway",
-			"CHANNEL_TOKEN="+telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL="+s.sim.URL, "CHANNEL_ORCHESTRATOR_ADDR="+s.addr,
-			fmt.Sprintf("CHANNEL_ALLOWED_CHAT_IDS=%d,%d", chat, chat+1), "CHANNEL_LISTEN_ADDR=off", "CHANNEL_METRICS_ADDR="+s.gateway.metrics,
-			"CHANNEL_SEND_RATE=0")
-	}
+	s.gateway, s.second = s.newGateway(), s.newGateway()
 	t.Cleanup(s.close)
 	return s
 }
 
+func (s *system) newGateway() *service {
+	p := &service{metrics: s.free()}
+	p.start = func() *harness.Process {
+		return s.program("gateway",
+			"CHANNEL_TOKEN="+telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL="+s.sim.URL, "CHANNEL_ORCHESTRATOR_ADDR="+s.addr,
+			fmt.Sprintf("CHANNEL_ALLOWED_CHAT_IDS=%d,%d", chat, chat+1), "CHANNEL_LISTEN_ADDR=off", "CHANNEL_METRICS_ADDR="+p.metrics,
+			"CHANNEL_SEND_RATE=0")
+	}
+	return p
+}
+
 func (s *system) close() {
-	for _, p := range []*service{s.gateway, s.worker} {
+	for _, p := range []*service{s.gateway, s.second, s.worker} {
 		if p.Process == nil {
 			continue
 		}

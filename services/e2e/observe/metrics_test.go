@@ -50,6 +50,7 @@ func table(t *testing.T) map[string]documented {
 
 // Everything that may happen happens, and nothing is to be seen of who it happened to.
 func TestMetricsAreThoseOfTheDocument(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.run(s.worker, s.gateway)
 	const secret = "a-word-of-the-person"

@@ -130,6 +130,7 @@ func connected(t *testing.T, spans map[string][]received) {
 }
 
 func TestAnUpdateIsOneTraceThroughBothServices(t *testing.T) {
+	t.Parallel()
 	s, c := traced(t)
 	s.run(s.worker, s.gateway)
 	const secret = "a-word-of-the-person"
@@ -163,6 +164,7 @@ func TestAnUpdateIsOneTraceThroughBothServices(t *testing.T) {
 }
 
 func TestATraceOutlivesItsGateway(t *testing.T) {
+	t.Parallel()
 	s, c := traced(t)
 	s.run(s.worker, s.gateway)
 	said := s.say("!scenario slow FAKE_CODEX_DELAY=700\nx")
@@ -183,7 +185,41 @@ func TestATraceOutlivesItsGateway(t *testing.T) {
 	}
 }
 
+func TestATakeoverLosesNeitherTheCountNorTheTrace(t *testing.T) {
+	t.Parallel()
+	s, c := traced(t)
+	s.run(s.worker, s.gateway)
+	s.second.Process = s.second.start()
+	s.eventually("the second gateway stands by", func() bool {
+		families, ok := s.second.scrape()
+		return ok && value(families, "telecodex_gateway_lease_held") == 0
+	})
+	said := s.say("!scenario slow FAKE_CODEX_DELAY=700\nx")
+	s.eventually("Codex runs, and it is told that it was waited for", func() bool {
+		families, ok := s.worker.scrape()
+		return ok && value(families, "telecodex_orchestrator_streams") == 1 && len(c.trace(nameOf(said))["gateway queue"]) == 1
+	})
+	if err := s.gateway.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.heard(1)
+	var spans map[string][]received
+	s.eventually("the end is told", func() bool {
+		spans = c.trace(nameOf(said))
+		return len(spans["gateway update"]) == 1 && len(spans["orchestrator relay"]) == 2 && len(spans["orchestrator codex"]) == 1
+	})
+	connected(t, spans)
+	families, _ := s.second.scrape()
+	if held, took := value(families, "telecodex_gateway_lease_held"), value(families, "telecodex_gateway_lease_takeovers_total"); held != 1 || took != 1 {
+		t.Errorf("held %v, taken over %v", held, took)
+	}
+	if lost, accepted, ok := lawful(families); !ok || lost != 0 || accepted != 1 {
+		t.Errorf("%v lost of %v", lost, accepted)
+	}
+}
+
 func TestACommandAndAStrangerAreTracesToo(t *testing.T) {
+	t.Parallel()
 	s, c := traced(t)
 	s.run(s.gateway)
 	command := s.say("/help")
@@ -197,6 +233,7 @@ func TestACommandAndAStrangerAreTracesToo(t *testing.T) {
 
 // What configures the worker's traces is not Codex's business.
 func TestCodexLearnsNothingOfTraces(t *testing.T) {
+	t.Parallel()
 	s, c := traced(t)
 	dump := filepath.Join(s.dir, "env")
 	s.env = append(s.env, "ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_SCENARIO=dump_env_then_exit,CODEX_WRAPPER_TEST_DUMP_ENV="+dump)

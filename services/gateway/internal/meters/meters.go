@@ -228,6 +228,9 @@ func (m *Meter) Committed(took time.Duration, err error) {
 
 // Reported counts a cycle.
 func (m *Meter) Reported(r *telemetryv1.CycleReport) {
+	if m == nil {
+		return
+	}
 	m.cycles.Add(1, r.GetReason())
 	for _, d := range r.GetErrorDetails() {
 		m.details.Add(1, d.GetCode())
