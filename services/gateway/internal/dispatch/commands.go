@@ -199,6 +199,7 @@ func (m *Manager) Resolve(ctx context.Context, turnID, choice string) (store.Res
 // store.MoveSession. What waits in the session looks for a place there.
 func (m *Manager) Move(ctx context.Context, move store.Move) (applied bool, err error) {
 	if applied, err = m.Store.MoveSession(ctx, move); applied {
+		m.Meter.Moved(store.Moved)
 		m.Log.Info("session moved", zap.String("session", move.SessionID), zap.String("from", move.From), zap.String("to", move.To),
 			zap.String("thread", move.ThreadID), zap.String("last_turn", move.LastTurnID))
 		m.Wake([]string{move.SessionID}, false)

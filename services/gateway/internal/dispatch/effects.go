@@ -178,6 +178,7 @@ func (r *runner) unpin(ctx context.Context, why, notice string) error {
 		_, err = r.storeFailed(ctx, err)
 		return err
 	}
+	r.m.Meter.Moved(why)
 	r.log.Warn("the session's worker is given up; another one may have it", zap.String("worker", r.held), zap.String("because", why))
 	r.held, r.had, r.head.ThreadID = "", "", ""
 	if len(messages) > 0 {
@@ -203,11 +204,12 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 	}
 	r.accepted = nil
 	r.m.Meter.Called(e.String())
+	ctx = r.m.Trace.Outgoing(ctx, tracing.Turn(r.head.ID))
 	if e == lane.Run {
 		r.last, r.reply = 0, reply{}
-		r.call = runTurn(r.m.Trace.Outgoing(ctx, tracing.Turn(r.head.ID)), client, r.head, r.m.Turn)
+		r.call = runTurn(ctx, client, r.head, r.m.Turn)
 	} else {
-		r.call = watchTurn(r.m.Trace.Outgoing(ctx, tracing.Turn(r.head.ID)), client, r.head, r.last)
+		r.call = watchTurn(ctx, client, r.head, r.last)
 	}
 	return nil
 }

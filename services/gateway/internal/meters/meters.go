@@ -60,6 +60,7 @@ type Meter struct {
 	waits    metrics.Timers
 	attempts metrics.Counters
 	streams  metrics.Counters
+	moves    metrics.Counters
 	failures metrics.Counters
 	events   prometheus.Counter
 
@@ -88,6 +89,7 @@ func New() *Meter {
 			of("outcome", "succeeded", "failed", "cancelled", "interrupted")),
 		waits:    set.Timers("turn_wait_seconds", "From the receipt of a message until its first attempt has a worker.", append([]float64{0.01, 0.05, 0.25}, long...)),
 		attempts: set.Counters("turn_retries_total", "Further attempts that the gateway itself has queued.", of("reason", NotStarted, NotResumable)),
+		moves:    set.Counters("sessions_moved_total", "Sessions that were taken from their worker.", of("reason", store.Moved, store.Lost, store.Gone)),
 		streams:  set.Counters("worker_streams_total", "Streams of events that were opened: to run a turn, or to watch it again.", of("call", "run", "watch")),
 		failures: set.Counters("worker_call_failures_total", "Streams of events that ended before their turn, by the worker's reason.", of("reason", reasons()...)),
 		events:   set.Counters("events_received_total", "Events taken from workers, repeated ones among them.").With(),
@@ -169,6 +171,13 @@ func (m *Meter) Assigned(received time.Time) {
 func (m *Meter) Again(why string) {
 	if m != nil {
 		m.attempts.Add(1, why)
+	}
+}
+
+// Moved counts a session that was taken from its worker, and why.
+func (m *Meter) Moved(why string) {
+	if m != nil {
+		m.moves.Add(1, why)
 	}
 }
 

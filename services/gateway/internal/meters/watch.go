@@ -18,7 +18,7 @@ type Now struct {
 	// What is held in memory.
 	Lanes, Sessions, Chats int
 	Workers                []workers.Worker
-	Restarts               int // workers seen to come back with a new process
+	Restarts               int // of workers that were ever met
 }
 
 // Lease is the gateway's hold on its bot.
@@ -53,7 +53,7 @@ func (m *Meter) Watch(read func() Now) {
 		polled:    set.Gauge("last_poll_timestamp_seconds", "When getUpdates last succeeded, in seconds since 1970; 0: not yet."),
 		workers:   set.Gauge("workers", "Known workers: ready, draining, or out of reach.", of("state", "ready", "draining", "unreachable")),
 		slots:     set.Gauge("worker_slots", "Slots of the workers that can be reached.", of("state", "free", "used")),
-		restarts:  set.Total("worker_restarts_total", "Workers seen to come back with a new process."),
+		restarts:  set.Total("worker_restarts_total", "Restarts of workers that were ever met, in all processes of the gateway."),
 		memory:    set.Gauge("memory_entries", "What is held in memory of conversations.", of("kind", "lanes", "sessions", "chats")),
 	}
 	set.MustRegister(metrics.Collect(func(out chan<- prometheus.Metric) { g.collect(out, read()) }))
