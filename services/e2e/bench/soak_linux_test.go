@@ -69,8 +69,8 @@ func soak(b *testing.B, length time.Duration) {
 	}
 	answers := s.answered(b, count+1)
 	b.ReportMetric(float64(count)/time.Since(began).Seconds(), "updates/s")
-	b.Logf("%d messages in %v, each answered once, the last one %v after the end", count, length,
-		answers[count].At.Sub(began.Add(length)).Round(time.Millisecond))
+	b.Logf("%d messages in %v, each answered once, the last one %v after the end; load average %s", count, length,
+		answers[count].At.Sub(began.Add(length)).Round(time.Millisecond), loads(b))
 	for _, one := range figures {
 		verdict, flat := one.judge()
 		b.Log(verdict)
@@ -125,6 +125,16 @@ func (s *system) figures() (all figures) {
 		return megabytes(sizeOf(t, filepath.Join(s.worker.StateDir(), "private", "journal.db*")))
 	})
 	return all
+}
+
+// loads is how busy the machine was in the last 1, 5 and 15 minutes.
+func loads(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(string(text))[:3], " ")
 }
 
 // descriptors counts the open files of a process.

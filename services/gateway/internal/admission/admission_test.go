@@ -66,6 +66,17 @@ func TestParseReadsAMessage(t *testing.T) {
 	}
 }
 
+func TestASupergroupIsAllowedAsTheGroupThatItWas(t *testing.T) {
+	zero := admission.NewGate(admission.Policy{Allowed: []string{"0", "-5"}})
+	for origin, want := range map[int64]admission.Verdict{0: admission.Drop, -6: admission.Drop, -5: admission.Accept} {
+		u, err := admission.Parse(message(`chat={"id": -1005, "type": "supergroup"}`))
+		u.Origin = origin
+		if got := zero.Judge(u).Verdict; got != want || err != nil {
+			t.Errorf("the group was %d: %v, %v", origin, got, err)
+		}
+	}
+}
+
 func TestAThreadOutsideOfTopicsIsNone(t *testing.T) {
 	got, err := admission.Parse(message(inGroup, "message_thread_id=12"))
 	if err != nil || got.TopicID != 0 {

@@ -84,13 +84,16 @@ func NewGate(p Policy) Gate {
 	return g
 }
 
+// Allows says whether a chat may use the bot.
+func (g Gate) Allows(chatID int64) bool { return g.open || g.allowed[chatID] }
+
 // Judge decides about an update. What cannot be handled is skipped whoever sent
-// it; then the chat must be allowed.
+// it; then the chat must be allowed, or the group that it was before.
 func (g Gate) Judge(u Update) Decision {
 	switch {
 	case u.Kind != Message && u.Kind != Callback, u.unfit != "":
 		return skip(u.unfit, reasonUnsupported)
-	case !g.open && !g.allowed[u.ChatID]:
+	case !g.Allows(u.ChatID) && (u.Origin == 0 || !g.Allows(u.Origin)):
 		return Decision{Verdict: Drop, Reason: fmt.Sprintf("chat_id not allowlisted (%d)", u.ChatID)}
 	case u.Kind == Callback:
 		return judgeButton(u.CallbackData)

@@ -42,6 +42,14 @@ type Update struct {
 	Args         string    // "args" of the same
 	CallbackID   string
 	CallbackData string
+	// MigratedTo is the supergroup that the chat, a group, has become;
+	// MigratedFrom the group that the chat, a supergroup, was before. 0: the message
+	// does not say. Both are Telegram's word, in messages of its own.
+	MigratedTo   int64
+	MigratedFrom int64
+	// Origin is for the caller to set: the group whose place the chat is known to
+	// have taken; 0: none.
+	Origin int64
 	// Digest recognizes the same message when Telegram sends it again: hex digits
 	// of a SHA-256 over chat, message id, sender, date and text, or over what else
 	// makes an update of another kind unique.
@@ -92,6 +100,8 @@ type wireMessage struct {
 	ThreadID           int64     `json:"message_thread_id"`
 	IsTopicMessage     bool      `json:"is_topic_message"`
 	IsAutomaticForward bool      `json:"is_automatic_forward"`
+	MigrateTo          int64     `json:"migrate_to_chat_id"`
+	MigrateFrom        int64     `json:"migrate_from_chat_id"`
 }
 
 type wireCallback struct {
@@ -144,7 +154,7 @@ func readMessage(u *Update, body json.RawMessage) bool {
 	if json.Unmarshal(body, &m) != nil || !u.place(m) || m.Date <= 0 {
 		return false
 	}
-	u.Kind, u.Date = Message, time.Unix(m.Date, 0).UTC()
+	u.Kind, u.Date, u.MigratedTo, u.MigratedFrom = Message, time.Unix(m.Date, 0).UTC(), m.MigrateTo, m.MigrateFrom
 	if m.Text != nil {
 		u.Text = *m.Text
 		u.Command, u.CommandBot, u.Args = splitCommand(u.Text)

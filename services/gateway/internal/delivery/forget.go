@@ -8,6 +8,7 @@ import (
 // Forget lets go of what is known of a chat, once nothing waits for it. What still
 // holds, Telegram says again; until when the chat has to wait stays.
 func (s *Sender) Forget(chatID int64) {
+	chatID = s.Store.ChatNow(chatID)
 	s.mu.Lock() // nobody waits for this change
 	defer s.mu.Unlock()
 	if s.chats[chatID] != nil || s.wanted[chatID] {
@@ -22,9 +23,6 @@ func (s *Sender) Known() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.Budget.known()
-	for id := range s.migrated {
-		known[id] = true
-	}
 	for t := range s.noTopic {
 		known[t.chat] = true
 	}
@@ -34,7 +32,6 @@ func (s *Sender) Known() int {
 // forget does it; the caller holds mu.
 func (s *Sender) forget(chatID int64) {
 	delete(s.forgotten, chatID)
-	delete(s.migrated, chatID)
 	maps.DeleteFunc(s.noTopic, func(t topic, _ bool) bool { return t.chat == chatID })
 	s.Budget.Forget(chatID)
 }

@@ -45,11 +45,10 @@ type Sender struct {
 	recovered bool             // what the outbox holds was taken up
 	chats     map[int64]*chat
 	wanted    map[int64]bool
-	migrated  map[int64]int64 // groups that became supergroups
-	noTopic   map[topic]bool  // topics that are gone
-	typing    map[int64]bool  // chat actions under way
-	forgotten map[int64]bool  // chats to be forgotten once nothing waits for them
-	changed   chan struct{}   // closed at each change
+	noTopic   map[topic]bool // topics that are gone
+	typing    map[int64]bool // chat actions under way
+	forgotten map[int64]bool // chats to be forgotten once nothing waits for them
+	changed   chan struct{}  // closed at each change
 }
 
 type topic struct{ chat, topic int64 }
@@ -60,7 +59,7 @@ func NewSender(config Config) *Sender {
 		config.Patience = 10 * time.Second
 	}
 	return &Sender{Config: config, chats: map[int64]*chat{}, wanted: map[int64]bool{},
-		migrated: map[int64]int64{}, noTopic: map[topic]bool{}, typing: map[int64]bool{},
+		noTopic: map[topic]bool{}, typing: map[int64]bool{},
 		forgotten: map[int64]bool{}, changed: make(chan struct{})}
 }
 
@@ -116,7 +115,7 @@ func (s *Sender) recover(ctx context.Context) error {
 
 // Wake says that messages wait for a chat. It never blocks, and may be called
 // before Run.
-func (s *Sender) Wake(chatID int64) { s.change(func() { s.wanted[chatID] = true }) }
+func (s *Sender) Wake(chatID int64) { s.change(func() { s.wanted[s.Store.ChatNow(chatID)] = true }) }
 
 // Quiet waits until nothing is left that can be sent now.
 func (s *Sender) Quiet(ctx context.Context) error {
@@ -169,18 +168,19 @@ func (s *Sender) start(ctx context.Context) {
 // it never delays a message, and a chat that waits for one is left alone. It does
 // not block.
 func (s *Sender) Typing(chatID, topicID int64, group bool) {
+	chatID = s.Store.ChatNow(chatID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.group == nil || s.typing[chatID] || s.chats[chatID] != nil || !s.Budget.Try(chatID, group) {
 		return
 	}
 	s.typing[chatID] = true
-	to, topicID := s.address(chatID, topicID)
+	topicID = s.topicOf(chatID, topicID)
 	s.group.Go(func(ctx context.Context) error {
 		defer s.change(func() { delete(s.typing, chatID) })
 		ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 		defer cancel()
-		err := s.Bot.SendChatAction(ctx, to, topicID, "typing")
+		err := s.Bot.SendChatAction(ctx, chatID, topicID, "typing")
 		if failure := (*botapi.Error)(nil); errors.As(err, &failure) && failure.RetryAfter > 0 {
 			return s.block(ctx, chatID, failure.RetryAfter)
 		}
@@ -195,15 +195,13 @@ func (s *Sender) Pressed(ctx context.Context, callbackID, text string) {
 	}
 }
 
-// address is where a chat and topic are to be found now; the caller holds mu.
-func (s *Sender) address(chatID, topicID int64) (int64, int64) {
+// topicOf is the topic of a chat that is meant now: none, where it is gone; the
+// caller holds mu.
+func (s *Sender) topicOf(chatID, topicID int64) int64 {
 	if s.noTopic[topic{chatID, topicID}] {
-		topicID = 0
+		return 0
 	}
-	if to, ok := s.migrated[chatID]; ok {
-		return to, topicID
-	}
-	return chatID, topicID
+	return topicID
 }
 
 // block holds back everything for a chat, in the store too.

@@ -39,6 +39,7 @@ type chat struct {
 	ahead *store.Outgoing // what comes next, where that is known
 
 	failures int       // in a row
+	resume   time.Time // when the message is tried again that failed last
 	since    time.Time // of the first of them
 	refused  bool      // the last one was the chat's refusal
 	// spent is how long the sends of an update took. Not every update is settled
@@ -147,8 +148,8 @@ func (c *chat) storeFailed(ctx context.Context, err error) (bool, error) {
 // wait waits until the message may be tried; false when that is too late.
 func (c *chat) wait(ctx context.Context, o store.Outgoing) bool {
 	until := c.Budget.Held(c.id)
-	if o.NotBefore.After(until) {
-		until = o.NotBefore
+	if again := c.again(o); again.After(until) {
+		until = again
 	}
 	if c.Once && time.Until(until) > onceWait {
 		c.left(ctx, errors.New("the chat has to wait until "+until.UTC().Format(time.RFC3339)))
@@ -160,6 +161,19 @@ func (c *chat) wait(ctx context.Context, o store.Outgoing) bool {
 		lifecycle.Sleep(ctx, time.Until(until))
 	}
 	return ctx.Err() == nil
+}
+
+// again is when a message that failed is tried again. The store's time is that of an
+// earlier process, and of a clock that may have been set back since.
+func (c *chat) again(o store.Outgoing) time.Time {
+	latest := time.Now().Add(lastBackoff)
+	switch {
+	case c.failures > 0:
+		return c.resume
+	case o.NotBefore.After(latest):
+		return latest
+	}
+	return o.NotBefore
 }
 
 // sleepUntilWoken sleeps until there is more to be sent: whoever gets an answer has
@@ -192,14 +206,14 @@ func (c *chat) send(ctx context.Context, o store.Outgoing) (int64, error) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCall, cancel) })()
 	c.mu.Lock()
-	to, topicID := c.address(o.ChatID, o.TopicID)
+	topicID := c.topicOf(o.ChatID, o.TopicID)
 	c.mu.Unlock()
 	if o.Document != nil {
-		m, err := c.Bot.SendDocument(callCtx, botapi.SendDocument{ChatID: to, TopicID: topicID, ReplyTo: o.ReplyTo,
+		m, err := c.Bot.SendDocument(callCtx, botapi.SendDocument{ChatID: o.ChatID, TopicID: topicID, ReplyTo: o.ReplyTo,
 			FileName: o.Document.Name, Content: o.Document.Content, Caption: o.Text})
 		return m.ID, err
 	}
-	m, err := c.Bot.SendMessage(callCtx, botapi.SendMessage{ChatID: to, TopicID: topicID, Text: o.Text, ReplyTo: o.ReplyTo,
+	m, err := c.Bot.SendMessage(callCtx, botapi.SendMessage{ChatID: o.ChatID, TopicID: topicID, Text: o.Text, ReplyTo: o.ReplyTo,
 		DisableLinkPreview: true, ReplyMarkup: o.Markup})
 	return m.ID, err
 }
@@ -217,9 +231,8 @@ func (c *chat) after(ctx context.Context, o store.Outgoing, messageID int64, err
 	log := c.Log.With(c.named(o), zap.Int64("message", o.ID), zap.Int64("chat", c.id), zap.Int("attempt", o.Attempts), zap.Error(err))
 	switch {
 	case failure.MigrateToChatID != 0:
-		log.Info("group became a supergroup")
-		c.change(func() { c.migrated[o.ChatID] = failure.MigrateToChatID })
-		return true, c.mark(ctx, o, time.Time{}, "migrated", false)
+		log.Info("group became a supergroup", zap.Int64("supergroup", failure.MigrateToChatID))
+		return true, c.follow(ctx, o, failure.MigrateToChatID)
 	case failure.ThreadNotFound() && o.TopicID != 0:
 		log.Info("topic is gone; sending without it")
 		c.change(func() { c.noTopic[topic{o.ChatID, o.TopicID}] = true })
@@ -246,6 +259,18 @@ func (c *chat) outcome(err error) string {
 		return meters.Refused
 	}
 	return meters.Retried
+}
+
+// follow has what waits for a group sent to the supergroup that it has become.
+func (c *chat) follow(ctx context.Context, o store.Outgoing, to int64) error {
+	err := c.persist(ctx, func(ctx context.Context) error { return c.Store.Migrate(ctx, o.ChatID, to) })
+	if err == nil {
+		err = c.mark(ctx, o, time.Time{}, "migrated", false)
+	}
+	if err == nil {
+		c.Wake(to)
+	}
+	return err
 }
 
 // permanent says whether the same call fails for ever. A token that is refused
@@ -281,7 +306,7 @@ func (c *chat) dead(ctx context.Context, o store.Outgoing, cause error) (bool, e
 		return false, err
 	}
 	c.Reports.Diagnostic(o.Key, cycle.Detail{Code: cycle.ProcessingException, Message: processingError(o.Key, cause),
-		UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o)})
+		UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: c.sessionOf(o)})
 	return c.ended(o, r), nil
 }
 
@@ -290,7 +315,7 @@ func (c *chat) settle(o store.Outgoing, r store.SentResult) {
 		return
 	}
 	c.traceUpdate(r)
-	c.Reports.Settled(r.Key, sessionOf(o), cycle.Result{Sent: r.Answered, Left: r.DeadLetters > 0 && !r.Answered, Code: r.Outcome.ErrorCode,
+	c.Reports.Settled(r.Key, c.sessionOf(o), cycle.Result{Sent: r.Answered, Left: r.DeadLetters > 0 && !r.Answered, Code: r.Outcome.ErrorCode,
 		Message: r.Outcome.ErrorMessage, SendTime: c.took(r.Key)})
 }
 
@@ -318,7 +343,8 @@ func (c *chat) retry(ctx context.Context, o store.Outgoing, failure *botapi.Erro
 			return false, err
 		}
 	}
-	if err := c.mark(ctx, o, time.Now().Add(wait), string(failure.Kind), failure.InDoubt); err != nil {
+	c.resume = time.Now().Add(wait)
+	if err := c.mark(ctx, o, c.resume, string(failure.Kind), failure.InDoubt); err != nil {
 		return false, err
 	}
 	// A chat that Telegram holds back is no failure of ours, but Once does not
@@ -357,11 +383,13 @@ func (c *chat) left(ctx context.Context, cause error) {
 func (s *Sender) doubt(cycleOf store.Key, o store.Outgoing) {
 	s.Meter.Doubted()
 	s.Log.Warn("message may have been sent; it is sent again", s.named(o), zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID))
-	s.Reports.Diagnostic(cycleOf, cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: sessionOf(o),
+	s.Reports.Diagnostic(cycleOf, cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: s.sessionOf(o),
 		Message: fmt.Sprintf("update %d: a message may have been sent already; it is sent again", o.Key.UpdateID)})
 }
 
-func sessionOf(o store.Outgoing) string { return admission.SessionID(o.ChatID, o.TopicID) }
+func (s *Sender) sessionOf(o store.Outgoing) string {
+	return admission.SessionID(s.Store.Conversation(o.ChatID), o.TopicID)
+}
 
 func processingError(key store.Key, cause error) string {
 	return fmt.Sprintf("update %d: TelegramError: %s", key.UpdateID, cause)

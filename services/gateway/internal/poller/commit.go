@@ -16,13 +16,13 @@ import (
 
 // commit judges a batch, stores it together with the cursor and hands it on.
 func (p *Poller) commit(ctx context.Context, c *cycle.Cycle, updates []botapi.Update, took time.Duration) error {
-	batch := make([]store.NewUpdate, len(updates))
-	for i, u := range updates {
-		batch[i] = p.judge(u)
-	}
 	floor := p.cursor.NextOffset
 	began := time.Now()
-	in, err := p.Store.Ingest(ctx, batch, began)
+	batch, err := p.judgeAll(ctx, updates)
+	var in store.Ingested
+	if err == nil {
+		in, err = p.Store.Ingest(ctx, batch, began)
+	}
 	if err != nil && ctx.Err() != nil {
 		c.Empty(took)
 		return nil
@@ -55,10 +55,38 @@ func (p *Poller) commit(ctx context.Context, c *cycle.Cycle, updates []botapi.Up
 	return nil
 }
 
+// judgeAll turns updates into what is stored of them. That a group has become a
+// supergroup is stored before them: what comes after it is judged by it.
+func (p *Poller) judgeAll(ctx context.Context, updates []botapi.Update) ([]store.NewUpdate, error) {
+	batch := make([]store.NewUpdate, len(updates))
+	for i, raw := range updates {
+		u, err := admission.Parse(raw.Raw)
+		if err := p.follow(ctx, u); err != nil {
+			return nil, err
+		}
+		u.Origin = p.Store.Origin(u.ChatID)
+		batch[i] = p.judge(raw, u, err)
+	}
+	return batch, nil
+}
+
+// follow notes that a group which may use the bot has become a supergroup.
+func (p *Poller) follow(ctx context.Context, u admission.Update) error {
+	from, to := u.ChatID, u.MigratedTo
+	if u.MigratedFrom != 0 {
+		from, to = u.MigratedFrom, u.ChatID
+	}
+	if from >= 0 || to >= 0 || p.Store.ChatNow(from) == to || !p.Gate.Allows(from) { // groups have negative ids
+		return nil
+	}
+	p.Log.Warn("an allowed group has become a supergroup, which is allowed as long as the group is: better name it in CHANNEL_ALLOWED_CHAT_IDS",
+		zap.Int64("chat", from), zap.Int64("supergroup", to))
+	return p.Store.Migrate(ctx, from, to)
+}
+
 // judge turns an update into what is stored of it. Of one that is not handed on,
 // no text is kept.
-func (p *Poller) judge(raw botapi.Update) store.NewUpdate {
-	u, err := admission.Parse(raw.Raw)
+func (p *Poller) judge(raw botapi.Update, u admission.Update, err error) store.NewUpdate {
 	n := store.NewUpdate{UpdateID: raw.ID, State: store.Skipped, Digest: u.Digest, ChatID: u.ChatID, TopicID: u.TopicID,
 		MessageID: u.MessageID, FromID: u.FromID, Private: u.Private(), CallbackID: u.CallbackID, Date: u.Date}
 	if err != nil {
@@ -74,7 +102,7 @@ func (p *Poller) judge(raw botapi.Update) store.NewUpdate {
 		p.Log.Info("update dropped", zap.Int64("update_id", raw.ID), zap.String("reason", n.Reason))
 	case admission.Accept:
 		n.State, n.Kind, n.Text, n.TurnID = store.Queued, store.Kind(d.Action), d.Text, d.TurnID
-		n.SessionID = admission.SessionID(u.ChatID, u.TopicID)
+		n.SessionID = admission.SessionID(p.Store.Conversation(u.ChatID), u.TopicID)
 		if p.Echo {
 			p.asEcho(&n, u)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"testing/fstest"
+	"time"
 
 	"telecodex.dev/services/internal/sqldb"
 )
@@ -46,4 +47,25 @@ func (db *DB) Newer(ctx context.Context) error {
 		files[name] = &fstest.MapFile{}
 	}
 	return db.sql.Migrate(ctx, sqldb.Migrations{Files: files}, nil)
+}
+
+// Shift makes every stored time later, as if the clock had been set back by so
+// much since.
+func (db *DB) Shift(ctx context.Context, by time.Duration) error {
+	return db.sql.Write(ctx, func(tx *sql.Tx) error {
+		for table, columns := range map[string][]string{
+			"chats":   {"blocked_until", "blocked_at"},
+			"cursors": {"committed_at"},
+			"updates": {"received_at", "settled_at", "told_at"},
+			"turns":   {"resolved_at", "parked_at", "created_at", "assigned_at", "accepted_at", "ended_at", "acknowledged_at"},
+			"outbox":  {"not_before", "created_at", "done_at"},
+		} {
+			for _, column := range columns {
+				if _, err := tx.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET %s = %s + %d WHERE %s > 0", table, column, column, by.Milliseconds(), column)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }

@@ -185,7 +185,12 @@ func (db *DB) take(ctx context.Context, bot Bot, floor *int64, seen lease, ttl t
 		if err != nil {
 			return err
 		}
-		return q.welcome(bot, floor)
+		if err := q.welcome(bot, floor); err != nil {
+			return err
+		}
+		known, err := q.supergroups()
+		s.supergroups.add(known...)
+		return err
 	})
 	if err != nil {
 		if !db.serves.Load() {

@@ -13,7 +13,8 @@ import (
 // out.
 const InDoubt = "delivery-in-doubt"
 
-// post puts messages of an update into the outbox.
+// post puts messages of an update into the outbox, for the chat that it came from:
+// where that is another one by now, they reply to nothing.
 func (q *tx) post(key Key, turnID string, messages []Message) error {
 	for _, m := range messages {
 		name := ""
@@ -24,9 +25,11 @@ func (q *tx) post(key Key, turnID string, messages []Message) error {
 		id, ok, err := found(q, readInt64, `INSERT INTO outbox (bot_id, outbox_id, generation, update_id, turn_id, chat_id, topic_id,
 				group_chat, kind, text, document_name, document_bytes, reply_to, markup, state, attempts, not_before, in_doubt,
 				sent_message_id, reason, created_at, done_at)
-			SELECT $1, (SELECT coalesce(max(outbox_id), 0) + 1 FROM outbox WHERE bot_id = $1), generation, update_id, $4, chat_id,
-				topic_id, 1 - private, $5, $6, $7, $8, $9, $10, 'PENDING', 0, 0, 0, 0, '', $11, 0
-			FROM updates WHERE bot_id = $1 AND update_id = $2 AND generation = $3
+			SELECT $1, (SELECT coalesce(max(outbox_id), 0) + 1 FROM outbox WHERE bot_id = $1), u.generation, u.update_id, $4,
+				coalesce(c.migrated_to, u.chat_id), u.topic_id, 1 - u.private, $5, $6, $7, $8,
+				CASE WHEN c.migrated_to IS NULL THEN CAST($9 AS BIGINT) ELSE 0 END, $10, 'PENDING', 0, 0, 0, 0, '', $11, 0
+			FROM updates u LEFT JOIN chats c ON c.bot_id = u.bot_id AND c.chat_id = u.chat_id AND c.migrated_to <> 0
+			WHERE u.bot_id = $1 AND u.update_id = $2 AND u.generation = $3
 			RETURNING outbox_id`,
 			q.bot, key.UpdateID, key.Generation, turnID, m.Kind, clean(m.Text), clean(name), m.Document.size(), m.ReplyTo,
 			clean(string(m.Markup)), q.now)
@@ -272,26 +275,28 @@ func (s *Store) MarkRetry(ctx context.Context, id int64, notBefore time.Time, re
 }
 
 // BlockChat notes that nothing may be sent to a chat before a time. A later one
-// that is known already stays.
+// that is known already stays, unless the clock was set back since.
 func (s *Store) BlockChat(ctx context.Context, chatID int64, until time.Time) error {
 	return s.write(ctx, func(q *tx) error {
-		return q.exec(`INSERT INTO chats (bot_id, chat_id, blocked_until, migrated_to, drafts_refused) VALUES ($1, $2, $3, 0, 0)
-			ON CONFLICT (bot_id, chat_id) DO UPDATE SET blocked_until =
-				CASE WHEN excluded.blocked_until > chats.blocked_until THEN excluded.blocked_until ELSE chats.blocked_until END`,
-			q.bot, chatID, millis(until))
+		return q.exec(`INSERT INTO chats (bot_id, chat_id, blocked_until, blocked_at, migrated_to, continued, drafts_refused)
+			VALUES ($1, $2, $3, $4, 0, 0, 0)
+			ON CONFLICT (bot_id, chat_id) DO UPDATE SET blocked_until = excluded.blocked_until, blocked_at = excluded.blocked_at
+				WHERE excluded.blocked_until > chats.blocked_until OR chats.blocked_at > excluded.blocked_at`,
+			q.bot, chatID, millis(until), q.now)
 	})
 }
 
-// BlockedChats are the chats that must wait, and until when.
+// BlockedChats are the chats that must wait, and until when. Where the clock was
+// set back, they wait no longer than was said.
 func (s *Store) BlockedChats(ctx context.Context) (map[int64]time.Time, error) {
 	blocked := map[int64]time.Time{}
 	err := s.read(ctx, func(q *tx) error {
 		_, err := collect(q, func(row scanner) (id int64, err error) {
-			var until int64
-			err = row.Scan(&id, &until)
-			blocked[id] = fromMillis(until)
+			var until, at int64
+			err = row.Scan(&id, &until, &at)
+			blocked[id] = fromMillis(min(until, q.now+until-at))
 			return id, err
-		}, `SELECT chat_id, blocked_until FROM chats WHERE bot_id = $1 AND blocked_until > $2`, q.bot, q.now)
+		}, `SELECT chat_id, blocked_until, blocked_at FROM chats WHERE bot_id = $1 AND blocked_until > $2`, q.bot, q.now)
 		return err
 	})
 	return blocked, err

@@ -47,13 +47,14 @@ type DB struct {
 
 // Store is a bot's part of the database, held by this gateway.
 type Store struct {
-	db    *DB
-	group *sqldb.Group
-	bot   Bot
-	epoch int64
-	ttl   time.Duration
-	beat  int64 // of the transaction that runs
-	took  bool  // from a gateway that had not released it
+	db          *DB
+	group       *sqldb.Group
+	bot         Bot
+	epoch       int64
+	ttl         time.Duration
+	beat        int64 // of the transaction that runs
+	took        bool  // from a gateway that had not released it
+	supergroups supergroups
 
 	leaseMu   sync.Mutex
 	guarded   bool
