@@ -72,16 +72,6 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// reopen is what a restart does to the store.
-func (w *world) reopen() {
-	w.t.Helper()
-	var err error
-	if w.store, err = w.db.Acquire(w.t.Context(), store.Bot{ID: 1000000, Fingerprint: "f"}, nil); err != nil {
-		w.t.Fatal(err)
-	}
-	w.config.Store = w.store
-}
-
 func (w *world) run() *world {
 	w.sender = NewSender(w.config)
 	return w.start()
@@ -303,7 +293,7 @@ func TestARefusedMessageIsDeadOnceAndTheNextGoesOn(t *testing.T) {
 	}
 }
 
-func TestATopicThatIsGoneAndAGroupThatMovedAreFollowed(t *testing.T) {
+func TestATopicThatIsGoneIsLeftOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	key := w.post(-5, 77, text("no topic"))
@@ -312,27 +302,6 @@ func TestATopicThatIsGoneAndAGroupThatMovedAreFollowed(t *testing.T) {
 	w.delivered(key)
 	if m := w.sent(-5, 1)[0]; m.TopicID != 0 {
 		t.Errorf("message = %+v", m)
-	}
-	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", ChatID: -6, Count: -1, MigrateToChatID: -1006})
-	key = w.post(-6, 0, text("moved"))
-	w.delivered(key)
-	w.delivered(w.post(-6, 0, text("again")))
-	for _, m := range w.sent(-1006, 2) {
-		if m.ReplyTo != 0 {
-			t.Errorf("%q replies to a message of another chat", m.Text)
-		}
-	}
-	w.sender.Typing(-6, 0, true)
-	w.eventually("shown", func() bool { return len(w.sim.Actions(-1006)) == 1 })
-	if err := w.stop(); err != nil {
-		t.Fatal(err)
-	}
-	w.reopen()
-	w.run()
-	w.delivered(w.post(-6, 0, text("after a restart")))
-	w.sent(-1006, 3)
-	if n := len(w.sim.Calls(telegramsim.CallFilter{Method: "sendMessage", ChatID: -6})); n != 1 {
-		t.Errorf("the old group was called %d times", n)
 	}
 }
 
