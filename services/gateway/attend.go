@@ -25,8 +25,12 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 	if err != nil {
 		return err
 	}
+	options, err := g.operatorOptions(g.log.Named("operator"))
+	if err != nil {
+		return err
+	}
 	if listener != nil {
-		server := rpc.NewServer(rpc.ServerOptions{Log: g.log.Named("operator")})
+		server := rpc.NewServer(options)
 		gatewayv1.RegisterGatewayServiceServer(server, operator.New(operator.Config{Mode: g.OrchestratorMode, Cycles: g.cycles,
 			PollNow: g.pollNow, Work: g.work, Standby: g.standby.Load}))
 		group.Go(func(ctx context.Context) error { return server.Serve(ctx, listener, stopGrace) })
@@ -34,7 +38,7 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 	if addr := g.MetricsAddr; !g.Once || addr != defaults().MetricsAddr {
 		g.watched()
 		group.Go(func(ctx context.Context) error {
-			return unheard(metrics.Serve(ctx, addr, g.meter.Registry(), g.ready), "CHANNEL_METRICS_ADDR")
+			return unheard(metrics.Serve(ctx, addr, g.Access.Metrics(addr, options), g.meter.Registry(), g.ready), "CHANNEL_METRICS_ADDR")
 		})
 	}
 	group.Go(func(ctx context.Context) error {

@@ -41,6 +41,7 @@ func Check(ctx context.Context, c Config, poll bool) []*checkup.Check {
 		start("token", telegramLimit, func(ctx context.Context) []checkup.Finding { return c.checkTelegram(ctx, poll) }),
 		start("allowlist", time.Second, func(context.Context) []checkup.Finding { return []checkup.Finding{c.checkAllowed()} }),
 		start("store", diskLimit, c.checkStore),
+		start("tls", time.Second, func(context.Context) []checkup.Finding { return c.lookAtAccess() }),
 		start("addresses", time.Second, func(ctx context.Context) []checkup.Finding { return c.checkListeners(ctx) }),
 	}
 	if c.OrchestratorMode == ModeDefault {

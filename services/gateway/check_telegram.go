@@ -177,7 +177,11 @@ func (c Config) checkRunning(ctx context.Context) checkup.Finding {
 	if path, socket := strings.CutPrefix(target, "unix://"); socket {
 		target = "unix:" + path // gRPC wants no relative path behind //
 	}
-	conn, err := rpc.Dial(target, rpc.DialOptions{})
+	self, err := c.Access.Self()
+	if err != nil {
+		return checkup.Doubtful(name, err.Error(), "mend the files of the operator API")
+	}
+	conn, err := rpc.Dial(target, self)
 	if err != nil {
 		return checkup.Doubtful(name, err.Error(), "look at CHANNEL_LISTEN_ADDR")
 	}

@@ -60,21 +60,22 @@ type Config struct {
 	CursorStatePath   string // empty: no cursor file
 	StrictCursorState bool   // a cursor file that fails makes the cycle fail
 	LiveMode          bool
-	Once              bool     // one cycle, then exit
-	APIURL            string   // base URL of the Bot API
-	OrchestratorAddrs []string // gRPC targets; nil: none named, see DefaultOrchestratorAddr
-	Store             string   // path of the SQLite file, or a postgres:// URL with a password in it
-	SandboxMode       string   // sent with each turn; empty: the worker's
-	Model             string   // sent with each turn; empty: Codex's own
-	WorkingDir        string   // sent with each turn; empty: the session's own directory
-	ListenAddr        string   // operator API; empty: none
-	MetricsAddr       string   // empty: none
-	SendRate          float64  // messages a second over all chats; 0: no pacing
-	HeartbeatURL      string   // empty: none
-	OTLPEndpoint      string   // where traces are sent; empty: nowhere
-	PprofAddr         string   // of profiles, on loopback; empty: none
-	LogLevel          string   // debug, info, warn or error
-	Insecure          bool     // listen in plaintext beyond loopback
+	Once              bool             // one cycle, then exit
+	APIURL            string           // base URL of the Bot API
+	OrchestratorAddrs []string         // gRPC targets; nil: none named, see DefaultOrchestratorAddr
+	Store             string           // path of the SQLite file, or a postgres:// URL with a password in it
+	SandboxMode       string           // sent with each turn; empty: the worker's
+	Model             string           // sent with each turn; empty: Codex's own
+	WorkingDir        string           // sent with each turn; empty: the session's own directory
+	ListenAddr        string           // operator API; empty: none
+	MetricsAddr       string           // empty: none
+	SendRate          float64          // messages a second over all chats; 0: no pacing
+	HeartbeatURL      string           // empty: none
+	OTLPEndpoint      string           // where traces are sent; empty: nowhere
+	PprofAddr         string           // of profiles, on loopback; empty: none
+	LogLevel          string           // debug, info, warn or error
+	Access            rpc.ServerAccess // who may call the operator API
+	WorkerAccess      rpc.ClientAccess // how workers are called; Dialer's need nothing
 	// Warnings are settings that were understood but have no effect, one line
 	// each.
 	Warnings []string
@@ -119,7 +120,7 @@ func NewConfig(given command.Values, lookup Lookup) (Config, error) {
 // read takes every setting from where it is given, and judges each by itself.
 func read(given command.Values, lookup Lookup) (rawConfig, error) {
 	c := defaults()
-	raw := rawConfig{Config: &c}
+	raw := rawConfig{Config: &c, reflection: true}
 	for _, s := range settings {
 		value, set := given[s.flag()]
 		if !set {
@@ -132,6 +133,7 @@ func read(given command.Values, lookup Lookup) (rawConfig, error) {
 			return raw, fmt.Errorf("%s %w", s.name, err)
 		}
 	}
+	c.Access.NoReflection = !raw.reflection
 	_, raw.tokenByFlag = given["--token"]
 	_, raw.tokenFileByFlag = given["--token-file"]
 	return raw, nil
@@ -158,6 +160,8 @@ func defaults() Config {
 		MetricsAddr:      "127.0.0.1:9451",
 		SendRate:         25,
 		LogLevel:         "info",
+		Access:           rpc.ServerAccess{Prefix: "CHANNEL_"},
+		WorkerAccess:     rpc.ClientAccess{Prefix: "CHANNEL_ORCHESTRATOR_"},
 	}
 }
 
@@ -172,6 +176,7 @@ type rawConfig struct {
 	orchestrators     string
 	longPollSet       bool
 	pollIntervalGiven bool
+	reflection        bool
 }
 
 // finish judges the settings that were given, in the order in which the errors
@@ -322,13 +327,8 @@ func (r *rawConfig) checkAddresses() error {
 	if err := profiling.CheckAddr(r.PprofAddr); err != nil {
 		return fmt.Errorf("pprof_addr %w", err)
 	}
-	for _, l := range [...]struct{ name, addr string }{{"listen_addr", r.ListenAddr}, {"metrics_addr", r.MetricsAddr}} {
-		if l.addr == "" {
-			continue
-		}
-		if err := rpc.CheckPlaintext(l.addr, "CHANNEL_INSECURE", r.Insecure); err != nil {
-			return fmt.Errorf("%s: %w", l.name, err)
-		}
+	if err := r.checkAccess(); err != nil {
+		return err
 	}
 	switch r.LogLevel {
 	case "debug", "info", "warn", "error":

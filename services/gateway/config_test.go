@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/rpc"
 )
 
 const testToken = "1000000:AAHsecretsecretsecretsecretsecretse"
@@ -48,6 +49,7 @@ func TestDefaults(t *testing.T) {
 		AllowedChatIDs: []string{"1000"}, CursorStatePath: ".channel_runtime/telegram_cursor_state.json",
 		APIURL: "https://api.telegram.org", Store: ".channel_runtime/gateway.db", ListenAddr: "127.0.0.1:7451",
 		MetricsAddr: "127.0.0.1:9451", SendRate: 25, LogLevel: "info",
+		Access: rpc.ServerAccess{Prefix: "CHANNEL_"}, WorkerAccess: rpc.ClientAccess{Prefix: "CHANNEL_ORCHESTRATOR_"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Token")); diff != "" {
 		t.Error(diff)
@@ -103,7 +105,10 @@ func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
 		{"send_rate", "0", func(c Config) any { return c.SendRate }, 0.0},
 		{"heartbeat_url", "https://host/hook?key=1", func(c Config) any { return c.HeartbeatURL }, "https://host/hook?key=1"},
 		{"log_level", "debug", func(c Config) any { return c.LogLevel }, "debug"},
-		{"insecure", "true", func(c Config) any { return c.Insecure }, true},
+		{"insecure", "true", func(c Config) any { return c.Access.Insecure }, true},
+		{"reflection", "false", func(c Config) any { return c.Access.NoReflection }, true},
+		{"orchestrator_tls_ca_file", "system", func(c Config) any { return c.WorkerAccess.TLS.CA }, "system"},
+		{"auth_token_file", "t", func(c Config) any { return c.Access.TokenFile }, "t"},
 	} {
 		s := setting{name: tt.name}
 		flag := []string{s.flag(), tt.value}
@@ -207,8 +212,19 @@ func TestErrors(t *testing.T) {
 		{"API URL that is none", nil, with("CHANNEL_TELEGRAM_API_URL=://SECRET"), "telegram_api_url must be http(s)://host[:port][/path]"},
 		{"heartbeat", nil, with("CHANNEL_HEARTBEAT_URL=ftp://SECRET"), "heartbeat_url must be http(s)://host[:port][/path]"},
 		{"log level", nil, with("CHANNEL_LOG_LEVEL=loud"), "log_level must be debug, info, warn or error"},
-		{"listen address", nil, with("CHANNEL_LISTEN_ADDR=0.0.0.0:7451"), "listen_addr: 0.0.0.0:7451 is reachable from other machines and the " +
-			"connection is not encrypted: listen on 127.0.0.1, or set CHANNEL_INSECURE=true where the network is trusted"},
+		{"listen address", nil, with("CHANNEL_LISTEN_ADDR=0.0.0.0:7451"), "0.0.0.0:7451 is reachable from other machines and the " +
+			"connection is not encrypted: listen on 127.0.0.1, give a certificate (CHANNEL_TLS_CERT_FILE), or set CHANNEL_INSECURE=true where the network is trusted"},
+		{"certificate without its key", nil, with("CHANNEL_TLS_CERT_FILE=a.pem"), "CHANNEL_TLS_CERT_FILE and CHANNEL_TLS_KEY_FILE belong together: give both of them or none"},
+		{"names of callers without an authority", nil, with("CHANNEL_TLS_CERT_FILE=a.pem", "CHANNEL_TLS_KEY_FILE=a.key", "CHANNEL_TLS_CLIENT_NAMES=ann"),
+			"CHANNEL_TLS_CLIENT_NAMES is given without CHANNEL_TLS_CLIENT_CA_FILE: nobody vouches for the names"},
+		{"names of callers", nil, with("CHANNEL_TLS_CLIENT_NAMES=ann,,bob"), "tls_client_names must not contain empty values"},
+		{"token of callers in the clear", nil, with("CHANNEL_LISTEN_ADDR=0.0.0.0:7451", "CHANNEL_INSECURE=true", "CHANNEL_AUTH_TOKEN_FILE=t"),
+			"CHANNEL_AUTH_TOKEN_FILE is given, but callers show no token in the clear: give CHANNEL_TLS_CERT_FILE too, or listen on 127.0.0.1 or unix://path"},
+		{"certificate for workers without their authority", nil, with("CHANNEL_ORCHESTRATOR_TLS_CERT_FILE=a.pem", "CHANNEL_ORCHESTRATOR_TLS_KEY_FILE=a.key"),
+			"CHANNEL_ORCHESTRATOR_TLS_CA_FILE must be given too: it says who may sign the servers' certificates (a file, or system)"},
+		{"token for a worker in the clear", nil, with("CHANNEL_ORCHESTRATOR_ADDR=127.0.0.1:1,dns:///workers:7450", "CHANNEL_ORCHESTRATOR_AUTH_TOKEN_FILE=t"),
+			"CHANNEL_ORCHESTRATOR_AUTH_TOKEN_FILE: the token would cross the network to dns:///workers:7450 in the clear: use TLS: give CHANNEL_ORCHESTRATOR_TLS_CA_FILE"},
+		{"reflection", nil, with("CHANNEL_REFLECTION=perhaps"), "reflection must be a boolean"},
 		{"memory hook", nil, with("CHANNEL_ENABLE_MEMORY_HOOK=x"), "enable_memory_hook must be a boolean"},
 		{"token file", nil, with("-CHANNEL_TOKEN", "CHANNEL_TOKEN_FILE="+filepath.Join(t.TempDir(), whole)), "token_file cannot be read"},
 	} {

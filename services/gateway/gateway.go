@@ -238,9 +238,13 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 // directory knows the workers that earlier gateways of the bot have met, and notes
 // whom it meets.
 func (g *gateway) directory(held *store.Store) (*workers.Directory, error) {
-	config := workers.Config{Targets: g.OrchestratorAddrs, Dialer: g.Dialer, Lost: g.WorkerLost, Log: g.log.Named("workers")}
+	config := workers.Config{Targets: g.OrchestratorAddrs, Lost: g.WorkerLost, Log: g.log.Named("workers")}
 	if config.Targets == nil {
 		config.Targets = []string{DefaultOrchestratorAddr}
+	}
+	var err error
+	if config.Dial, err = g.dial(config.Log); err != nil {
+		return nil, err
 	}
 	known, err := held.KnownWorkers(context.Background())
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
-	"telecodex.dev/services/internal/rpc"
 )
 
 // Main is the program of cmd/gateway. stdout carries only cycle reports, the
@@ -40,12 +39,19 @@ func healthcheck(ctx context.Context, given command.Values, lookup Lookup, stdou
 	if err != nil {
 		return Refuse(stdout, err)
 	}
-	return health.Check(ctx, "gateway", raw.ListenAddr, rpc.DialOptions{}, stdout)
+	self, err := raw.Access.Self()
+	if err != nil {
+		return Refuse(stdout, err)
+	}
+	return health.Check(ctx, "gateway", raw.ListenAddr, self, stdout)
 }
 
 // serve is the gateway itself.
 func serve(ctx context.Context, given command.Values, lookup Lookup, stdout, stderr io.Writer) int {
 	config, err := NewConfig(given, lookup)
+	if err == nil {
+		err = config.CheckAccess()
+	}
 	if err == nil {
 		config.Log, err = logging.New(stderr, config.LogLevel)
 	}

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ func Check(ctx context.Context, c Config) []*checkup.Check {
 	}
 	return []*checkup.Check{
 		checkup.Start(ctx, "codex", codexLimit, prepared.checkCodex),
+		checkup.Start(ctx, "tls", time.Second, func(context.Context) []checkup.Finding {
+			return prepared.Access.Examine(cmp.Or(prepared.ListenAddr, prepared.MetricsAddr), time.Now())
+		}),
 		checkup.Start(ctx, "state directory", diskLimit, func(context.Context) []checkup.Finding { return prepared.checkDirectories() }),
 	}
 }

@@ -23,7 +23,9 @@ import (
 // settings; a program that embeds the worker adds the rest.
 type Config struct {
 	ListenAddr       string            // "host:port" or "unix://path"
-	Insecure         bool              // allow addresses beyond loopback
+	Access           rpc.ServerAccess  // who may call; Listener's callers always may
+	ClientRate       float64           // calls a second of one client; 0: no limit
+	ClientStreams    int               // calls one client may have open; 0: by MaxTurns
 	MetricsAddr      string            // the same; empty: off
 	CodexBin         string            // path or name of Codex
 	CodexHome        string            // CODEX_HOME; with StateSlotsDir where its login and configuration are
@@ -80,7 +82,15 @@ func (s setting) flag() string {
 func settings(lookup func(string) (string, bool)) []setting {
 	return []setting{
 		{"ORCHESTRATOR_LISTEN_ADDR", "ADDR", "127.0.0.1:7450", "gRPC address, host:port or unix://path", text(func(c *Config) *string { return &c.ListenAddr }), nil},
-		{"ORCHESTRATOR_INSECURE", command.Bool, "false", "allow addresses that other machines reach, unencrypted", setInsecure, nil},
+		{"ORCHESTRATOR_INSECURE", command.Bool, "false", "allow addresses that other machines reach, unencrypted", boolean(func(c *Config, on bool) { c.Access.Insecure = on }), nil},
+		{"ORCHESTRATOR_TLS_CERT_FILE", command.Path, "", "certificate of the gRPC address (PEM); empty: no TLS", text(func(c *Config) *string { return &c.Access.TLS.Cert }), nil},
+		{"ORCHESTRATOR_TLS_KEY_FILE", command.Path, "", "its key", text(func(c *Config) *string { return &c.Access.TLS.Key }), nil},
+		{"ORCHESTRATOR_TLS_CLIENT_CA_FILE", command.Path, "", "who signs the certificates that clients must show; empty: they show none", text(func(c *Config) *string { return &c.Access.TLS.ClientCA }), nil},
+		{"ORCHESTRATOR_TLS_CLIENT_NAMES", "NAMES", "", "clients that are let in, by a name in their certificates, comma-separated; empty: all whose certificate is signed so", words(func(c *Config) *[]string { return &c.Access.TLS.ClientNames }), nil},
+		{"ORCHESTRATOR_AUTH_TOKEN_FILE", command.Path, "", "tokens of which calls must show one, one a line; empty: none", text(func(c *Config) *string { return &c.Access.TokenFile }), nil},
+		{"ORCHESTRATOR_REFLECTION", command.Bool, "true", "let callers list the services and their messages", boolean(func(c *Config, on bool) { c.Access.NoReflection = !on }), nil},
+		{"ORCHESTRATOR_CLIENT_RATE", "N", "1000", "calls a second of one client; 0: no limit", setClientRate, nil},
+		{"ORCHESTRATOR_CLIENT_STREAMS", "N", "0", "calls one client may have open, at least 16 more than turns may run; 0: twice those turns and 256", setClientStreams, nil},
 		{"ORCHESTRATOR_METRICS_ADDR", "ADDR", "127.0.0.1:9450", "address of /metrics, /healthz and /readyz; off: none", setMetrics, nil},
 		{"ORCHESTRATOR_CODEX_BIN", command.Path, "codex", "path or name of the Codex CLI", required(func(c *Config) *string { return &c.CodexBin }), nil},
 		{"ORCHESTRATOR_CODEX_HOME", command.Dir, "", "CODEX_HOME of Codex; empty: Codex's own", text(func(c *Config) *string { return &c.CodexHome }), nil},
@@ -141,15 +151,11 @@ func NewConfig(flags command.Values, getenv func(string) string) (Config, error)
 		c.CodexHome = codexHome(getenv)
 	}
 	c.CodexBase = codex.Base{Path: getenv("PATH"), Lang: getenv("LANG"), System: codex.SystemVariables(lookup)}
-	for _, addr := range []string{c.ListenAddr, c.MetricsAddr} {
-		if addr == "" {
-			continue
-		}
-		if err := rpc.CheckPlaintext(addr, "ORCHESTRATOR_INSECURE", c.Insecure); err != nil {
-			return Config{}, err
-		}
+	c.Access.Prefix = envPrefix
+	if err := c.Access.Check(c.ListenAddr, c.MetricsAddr); err != nil {
+		return Config{}, err
 	}
-	return c, nil
+	return c, c.checkStreams()
 }
 
 // codexHome is where Codex itself would look.
@@ -231,18 +237,6 @@ func seconds(field func(*Config) *time.Duration, zero bool) func(*Config, string
 		*field(c) = time.Duration(n * float64(time.Second))
 		return nil
 	}
-}
-
-func setInsecure(c *Config, value string) error {
-	switch strings.ToLower(value) {
-	case "1", "true", "yes", "on":
-		c.Insecure = true
-	case "0", "false", "no", "off", "":
-		c.Insecure = false
-	default:
-		return errors.New("must be a boolean")
-	}
-	return nil
 }
 
 func setMetrics(c *Config, value string) error {

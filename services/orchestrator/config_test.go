@@ -67,6 +67,14 @@ func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
 		{"--listen-addr nowhere", "nowhere"},
 		{"--listen-addr 0.0.0.0:7450", "ORCHESTRATOR_INSECURE"},
 		{"--metrics-addr :9450", "ORCHESTRATOR_INSECURE"},
+		{"--tls-cert-file a.pem", "ORCHESTRATOR_TLS_CERT_FILE and ORCHESTRATOR_TLS_KEY_FILE belong together"},
+		{"--tls-client-ca-file ca.pem", "ORCHESTRATOR_TLS_CLIENT_CA_FILE is given without ORCHESTRATOR_TLS_CERT_FILE"},
+		{"--listen-addr 0.0.0.0:7450 --insecure true --auth-token-file t", "ORCHESTRATOR_AUTH_TOKEN_FILE is given, but"},
+		{"--reflection perhaps", "ORCHESTRATOR_REFLECTION"},
+		{"--client-rate -1", "ORCHESTRATOR_CLIENT_RATE"},
+		{"--client-rate NaN", "ORCHESTRATOR_CLIENT_RATE"},
+		{"--client-streams x", "ORCHESTRATOR_CLIENT_STREAMS"},
+		{"--client-streams 31", "ORCHESTRATOR_CLIENT_STREAMS (--client-streams) must be 0, or at least 32 with ORCHESTRATOR_MAX_TURNS=16"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			_, err := configFrom(nil, strings.Fields(tt.args)...)
@@ -75,8 +83,10 @@ func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
 			}
 		})
 	}
-	if _, err := configFrom(nil, "--listen-addr", "0.0.0.0:7450", "--insecure", "true"); err != nil {
-		t.Error(err)
+	for _, line := range []string{"--insecure true", "--tls-cert-file a.pem --tls-key-file a.key", "--tls-cert-file a.pem --tls-key-file a.key --auth-token-file t"} {
+		if _, err := configFrom(nil, append(strings.Fields(line), "--listen-addr", "0.0.0.0:7450", "--metrics-addr", "0.0.0.0:9450")...); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
 	}
 }
 
@@ -110,11 +120,13 @@ func TestProgramReportsABadConfiguration(t *testing.T) {
 	for _, tt := range []struct{ name, flag, value, want string }{
 		{"a number that is none", "--max-turns", "x", "ORCHESTRATOR_MAX_TURNS"},
 		{"a root that is missing", "--workspace-roots", file + ".none", "ORCHESTRATOR_WORKSPACE_ROOTS"},
+		{"a certificate that is missing", "--tls-cert-file", file + ".none --tls-key-file " + file, "ORCHESTRATOR_TLS_CERT_FILE cannot be read: open "},
+		{"a token file without a token", "--auth-token-file", file, "ORCHESTRATOR_AUTH_TOKEN_FILE: the file holds no token"},
 		{"a root that is a file", "--workspace-roots", file, "ORCHESTRATOR_WORKSPACE_ROOTS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			status := orchestrator.Main(t.Context(), []string{tt.flag, tt.value, "--state-dir", file}, func(string) (string, bool) { return "", false }, &stdout, &stderr)
+			status := orchestrator.Main(t.Context(), append(append([]string{tt.flag}, strings.Fields(tt.value)...), "--state-dir", file), func(string) (string, bool) { return "", false }, &stdout, &stderr)
 			var report map[string]string
 			if err := json.Unmarshal(stdout.Bytes(), &report); err != nil || strings.Count(stdout.String(), "\n") != 1 {
 				t.Fatalf("stdout = %q, %v", stdout.String(), err)

@@ -98,7 +98,11 @@ func (c Config) reach() (client orchestratorv1.OrchestratorServiceClient, done f
 	if err != nil {
 		return nil, nil, fmt.Errorf("ORCHESTRATOR_LISTEN_ADDR: %w", err)
 	}
-	conn, err := rpc.Dial(target, rpc.DialOptions{})
+	self, err := c.Access.Self()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := rpc.Dial(target, self)
 	if err != nil {
 		return nil, nil, err
 	}

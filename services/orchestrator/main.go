@@ -13,7 +13,6 @@ import (
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
-	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/orchestrator/internal/proctree"
 )
 
@@ -47,7 +46,11 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 		}
 		return runImport(ctx, config, given, stdout, stderr)
 	case health.Word:
-		return health.Check(ctx, "orchestrator", config.ListenAddr, rpc.DialOptions{}, stdout)
+		self, err := config.Access.Self()
+		if err != nil {
+			return refuse(stdout, err)
+		}
+		return health.Check(ctx, "orchestrator", config.ListenAddr, self, stdout)
 	}
 	return serve(ctx, config, stdout, stderr)
 }
@@ -55,6 +58,9 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 // serve is the worker itself.
 func serve(ctx context.Context, config Config, stdout, stderr io.Writer) int {
 	err := config.CheckPaths()
+	if err == nil {
+		err = config.CheckAccess()
+	}
 	if err == nil {
 		config.Log, err = logging.New(stderr, config.LogLevel)
 	}

@@ -6,6 +6,7 @@ package orchestrator
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -71,6 +72,7 @@ type worker struct {
 	engine     codex.Engine
 	manager    *turn.Manager
 	server     *rpc.Server
+	metricsTLS *tls.Config // nil: plaintext
 	listener   net.Listener
 	meter      *meters.Meter
 	trace      *tracing.Tracer
@@ -122,7 +124,12 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 	if err := w.manager.Recover(ctx); err != nil {
 		return w, fmt.Errorf("end the turns of an earlier process: %w", err)
 	}
-	w.server = rpc.NewServer(rpc.ServerOptions{Log: c.Log.Named("rpc")})
+	options, err := c.rpcOptions()
+	if err != nil {
+		return w, err
+	}
+	w.metricsTLS = c.Access.Metrics(c.MetricsAddr, options)
+	w.server = rpc.NewServer(options)
 	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions()))
 	if w.listener = c.Listener; w.listener == nil {
 		w.listener, err = rpc.Listen(ctx, c.ListenAddr)
@@ -169,7 +176,7 @@ func (w *worker) serve(ctx context.Context) error {
 	group.Go(func(context.Context) error { w.showHealth(calls); return nil })
 	group.Go(func(context.Context) error { return w.server.Serve(calls, w.listener, callGrace) })
 	group.Go(func(ctx context.Context) error {
-		return metrics.Serve(ctx, w.config.MetricsAddr, w.meter.Registry(), w.ready)
+		return metrics.Serve(ctx, w.config.MetricsAddr, w.metricsTLS, w.meter.Registry(), w.ready)
 	})
 	group.Go(func(ctx context.Context) error { return profiling.Serve(ctx, w.config.PprofAddr) })
 	group.Go(w.prune)

@@ -26,6 +26,9 @@ func run(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout
 		err = workerErr
 	}
 	own := gatewayConfig.OrchestratorAddrs == nil && gatewayConfig.OrchestratorMode != gateway.ModeDefault
+	if err == nil {
+		err = gatewayConfig.CheckAccess()
+	}
 	if err == nil && own {
 		err = workerConfig.CheckPaths()
 	}

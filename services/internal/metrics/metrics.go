@@ -5,6 +5,7 @@ package metrics
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"time"
@@ -29,15 +30,19 @@ func NewRegistry() *prometheus.Registry {
 }
 
 // Serve serves until the context ends. addr is "host:port" or "unix://path";
-// when it is empty nothing is served, and Serve returns at once. ready says why
-// the service cannot do its work, nil when it can; its text is shown on /readyz.
-func Serve(ctx context.Context, addr string, registry *prometheus.Registry, ready func() error) error {
+// when it is empty nothing is served, and Serve returns at once. secure is the TLS
+// of the address; nil: plaintext. ready says why the service cannot do its work,
+// nil when it can; its text is shown on /readyz.
+func Serve(ctx context.Context, addr string, secure *tls.Config, registry *prometheus.Registry, ready func() error) error {
 	if addr == "" {
 		return nil
 	}
 	lis, err := rpc.Listen(ctx, addr)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
+	}
+	if secure != nil {
+		lis = tls.NewListener(lis, secure)
 	}
 	if err := lifecycle.ServeHTTP(ctx, lis, handler(registry, ready), stopGrace); err != nil {
 		return fmt.Errorf("metrics: %w", err)

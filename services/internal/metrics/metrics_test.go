@@ -44,7 +44,7 @@ func TestServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- metrics.Serve(ctx, "unix://"+socket, registry, func() error {
+		done <- metrics.Serve(ctx, "unix://"+socket, nil, registry, func() error {
 			if deaf.Load() {
 				return errors.New("the last poll is too old")
 			}
@@ -85,7 +85,7 @@ func TestServe(t *testing.T) {
 }
 
 func TestServeNothingWithoutAddress(t *testing.T) {
-	if err := metrics.Serve(t.Context(), "", metrics.NewRegistry(), nil); err != nil {
+	if err := metrics.Serve(t.Context(), "", nil, metrics.NewRegistry(), nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -96,7 +96,7 @@ func TestServeNamesTheAddressItCannotHave(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lis.Close()
-	err = metrics.Serve(t.Context(), lis.Addr().String(), metrics.NewRegistry(), nil)
+	err = metrics.Serve(t.Context(), lis.Addr().String(), nil, metrics.NewRegistry(), nil)
 	if err == nil || !strings.Contains(err.Error(), lis.Addr().String()) {
 		t.Errorf("Serve() = %v", err)
 	}

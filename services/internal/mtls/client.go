@@ -19,6 +19,7 @@ import (
 type Client struct {
 	files *reload.Files[material]
 	name  string
+	self  bool // see NewSelf
 }
 
 // NewClient reads the files. Its errors name the setting at fault.
@@ -77,6 +78,9 @@ type clientSide struct {
 }
 
 func (c clientSide) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if c.client.self {
+		return c.client.selfHandshake(ctx, conn)
+	}
 	if c.name != "" {
 		authority = c.name
 	}

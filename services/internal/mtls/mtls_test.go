@@ -240,3 +240,42 @@ func TestCertificatesArePutInTheirPlace(t *testing.T) {
 		t.Errorf("client: %v, server: %v", clientErr, serverErr)
 	}
 }
+
+// Who has the server's own files is let in, whatever clients need; nobody else is by
+// asking the same way.
+func TestTheServerItselfIsLetIn(t *testing.T) {
+	p := newPKI(t)
+	p.server.ClientNames = []string{"nobody"}
+	server, err := mtls.NewServer(zap.NewNop(), p.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := mtls.NewSelf(p.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if clientErr, serverErr, _ := shake(t, server, self, ""); clientErr != nil || serverErr != nil {
+		t.Errorf("client: %v, server: %v", clientErr, serverErr)
+	}
+	other := p.ca.Issue(certtest.Server, "other", certtest.Tomorrow(), "self.telecodex.internal")
+	files := p.server
+	files.Cert, files.Key = other.Cert, other.Key
+	if self, err = mtls.NewSelf(files); err != nil {
+		t.Fatal(err)
+	}
+	if clientErr, serverErr, _ := shake(t, server, self, ""); clientErr == nil || serverErr == nil {
+		t.Errorf("another server: client: %v, server: %v", clientErr, serverErr)
+	}
+	impostor, err := mtls.NewServer(zap.NewNop(), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.client.ServerName = "self.telecodex.internal"
+	client, err := mtls.NewClient(zap.NewNop(), p.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if clientErr, serverErr, _ := shake(t, impostor, client, ""); clientErr == nil || serverErr == nil {
+		t.Errorf("a client by the same name: client: %v, server: %v", clientErr, serverErr)
+	}
+}

@@ -58,6 +58,13 @@ func (f ServerFiles) parse(log *zap.Logger, contents [][]byte) (m material, err 
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 		config.VerifyConnection = f.letIn
 	}
+	self := forSelf(config)
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if hello.ServerName == selfName {
+			return self, nil
+		}
+		return nil, nil // as all others
+	}
 	return newMaterial(log, config), nil
 }
 

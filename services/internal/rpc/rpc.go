@@ -207,24 +207,24 @@ func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 
 // PlaintextError refuses a listener that would show prompts and answers to the
 // network.
-type PlaintextError struct{ Addr, Override string }
+type PlaintextError struct{ Addr, Prefix string }
 
 func (e *PlaintextError) Error() string {
 	return fmt.Sprintf("%s is reachable from other machines and the connection is not encrypted: "+
-		"listen on 127.0.0.1, or set %s=true where the network is trusted", e.Addr, e.Override)
+		"listen on 127.0.0.1, give a certificate (%sTLS_CERT_FILE), or set %sINSECURE=true where the network is trusted", e.Addr, e.Prefix, e.Prefix)
 }
 
 // CheckPlaintext refuses an address beyond loopback: everything but unix://,
-// localhost and IP literals of the loopback range. override names the setting
-// that allows it.
-func CheckPlaintext(addr, override string, allowed bool) error {
+// localhost and IP literals of the loopback range. prefix begins the names of the
+// settings that allow it.
+func CheckPlaintext(addr, prefix string, allowed bool) error {
 	if allowed || Local(addr) {
 		return nil
 	}
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return fmt.Errorf("listen address %q must be host:port or unix://path", addr)
 	}
-	return &PlaintextError{Addr: addr, Override: override}
+	return &PlaintextError{Addr: addr, Prefix: prefix}
 }
 
 // Local says whether what is sent to an address stays on this machine: unix:path,

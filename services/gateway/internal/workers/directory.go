@@ -47,8 +47,8 @@ type Config struct {
 	// Targets are addresses that rpc.Dial understands; dns:///name:port stands
 	// for every worker behind a name.
 	Targets []string
-	// Dialer opens connections; nil: the network.
-	Dialer rpc.Dialer
+	// Dial is how each of them is called.
+	Dial rpc.DialOptions
 	// Resolver looks names up; nil: the system's.
 	Resolver Resolver
 	// Lookup is the time between two look-ups of a name; 0: 10 s.
@@ -109,7 +109,7 @@ func New(config Config) (*Directory, error) {
 			_, _, err = net.SplitHostPort(name)
 			d.names = append(d.names, name)
 		default:
-			_, err = d.add(target)
+			_, err = d.add(target, "")
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("worker address %q: %w", target, err), d.Close())
@@ -149,12 +149,17 @@ func (d *Directory) startWatch(group *lifecycle.Group, e *entry) {
 	group.Go(func(ctx context.Context) error { d.watch(ctx, e); return nil })
 }
 
-// add dials an address; the caller holds mu, or is New.
-func (d *Directory) add(address string) (*entry, error) {
+// add dials an address; the caller holds mu, or is New. name is what it was looked
+// up by, if it was: a certificate holds names sooner than addresses.
+func (d *Directory) add(address, name string) (*entry, error) {
 	if e, ok := d.entries[address]; ok {
 		return e, nil
 	}
-	conn, err := rpc.Dial(address, rpc.DialOptions{Dialer: d.config.Dialer})
+	dial := d.config.Dial
+	if host, _, err := net.SplitHostPort(address); err == nil && net.ParseIP(host) != nil {
+		dial.ServerName = name
+	}
+	conn, err := rpc.Dial(address, dial)
 	if err != nil {
 		return nil, err
 	}

@@ -144,14 +144,15 @@ func (d *Directory) follow(ctx context.Context, group *lifecycle.Group, name str
 			d.config.Log.Warn("workers cannot be looked up", zap.String("name", name), zap.Error(err))
 		}
 		if err == nil {
-			d.reconcile(group, mine, addresses)
+			d.reconcile(group, name, mine, addresses)
 		}
 		lifecycle.Sleep(ctx, d.config.Lookup)
 	}
 	return nil
 }
 
-func (d *Directory) reconcile(group *lifecycle.Group, mine map[string]*entry, addresses []string) {
+func (d *Directory) reconcile(group *lifecycle.Group, name string, mine map[string]*entry, addresses []string) {
+	host, _, _ := net.SplitHostPort(name) // it was looked up
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for address, e := range mine {
@@ -163,7 +164,7 @@ func (d *Directory) reconcile(group *lifecycle.Group, mine map[string]*entry, ad
 		if d.entries[address] != nil {
 			continue
 		}
-		e, err := d.add(address)
+		e, err := d.add(address, host)
 		if err != nil {
 			d.config.Log.Warn("worker cannot be dialed", zap.String("address", address), zap.Error(err))
 			continue
