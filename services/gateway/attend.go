@@ -21,11 +21,11 @@ import (
 // attend opens the listeners. They are open before anything that may take its
 // time: a gateway that cannot reach Telegram says so, and is not taken for dead.
 func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
-	listener, err := g.listen(ctx)
+	options, err := g.operatorOptions(g.log.Named("operator"))
 	if err != nil {
 		return err
 	}
-	options, err := g.operatorOptions(g.log.Named("operator"))
+	listener, err := g.listen(ctx)
 	if err != nil {
 		return err
 	}
