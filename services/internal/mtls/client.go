@@ -92,7 +92,7 @@ func (clientSide) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, err
 }
 
 func (clientSide) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func (c clientSide) Clone() credentials.TransportCredentials { return c }

@@ -37,7 +37,7 @@ func newPKI(t *testing.T) pki {
 
 // shake shakes hands over a connection and has one side say a word to the other:
 // only then a client of TLS 1.3 knows whether the server lets it in.
-func shake(t *testing.T, server *mtls.Server, client *mtls.Client, name string) (clientErr, serverErr error, info credentials.AuthInfo) {
+func shake(t *testing.T, server *mtls.Server, client *mtls.Client, name string) (info credentials.AuthInfo, clientErr, serverErr error) {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -66,7 +66,7 @@ func shake(t *testing.T, server *mtls.Server, client *mtls.Client, name string) 
 		_, clientErr = conn.Read(make([]byte, 1))
 	}
 	<-done
-	return clientErr, serverErr, info
+	return info, clientErr, serverErr
 }
 
 func open(t *testing.T, log *zap.Logger, s mtls.ServerFiles, c mtls.ClientFiles) (*mtls.Server, *mtls.Client) {
@@ -85,7 +85,7 @@ func open(t *testing.T, log *zap.Logger, s mtls.ServerFiles, c mtls.ClientFiles)
 func TestBothSidesKnowEachOther(t *testing.T) {
 	p := newPKI(t)
 	server, client := open(t, zap.NewNop(), p.server, p.client)
-	clientErr, serverErr, info := shake(t, server, client, "")
+	info, clientErr, serverErr := shake(t, server, client, "")
 	if clientErr != nil || serverErr != nil {
 		t.Fatalf("client: %v, server: %v", clientErr, serverErr)
 	}
@@ -130,7 +130,7 @@ func TestWhoIsNotLetIn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			clientErr, serverErr, _ := shake(t, server, client, tt.dialed)
+			_, clientErr, serverErr := shake(t, server, client, tt.dialed)
 			if clientErr == nil || serverErr == nil || !strings.Contains(clientErr.Error(), tt.client) {
 				t.Errorf("client: %v, server: %v", clientErr, serverErr)
 			}
@@ -160,7 +160,7 @@ func TestWhoIsLetIn(t *testing.T) {
 			p := newPKI(t)
 			change(&p)
 			server, client := open(t, zap.NewNop(), p.server, p.client)
-			if clientErr, serverErr, _ := shake(t, server, client, ""); clientErr != nil || serverErr != nil {
+			if _, clientErr, serverErr := shake(t, server, client, ""); clientErr != nil || serverErr != nil {
 				t.Errorf("client: %v, server: %v", clientErr, serverErr)
 			}
 		})
@@ -236,7 +236,7 @@ func TestCertificatesArePutInTheirPlace(t *testing.T) {
 			t.Fatal("the new certificates were never read")
 		}
 	}
-	if clientErr, serverErr, _ := shake(t, server, client, ""); clientErr != nil || serverErr != nil {
+	if _, clientErr, serverErr := shake(t, server, client, ""); clientErr != nil || serverErr != nil {
 		t.Errorf("client: %v, server: %v", clientErr, serverErr)
 	}
 }
@@ -254,7 +254,7 @@ func TestTheServerItselfIsLetIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if clientErr, serverErr, _ := shake(t, server, self, ""); clientErr != nil || serverErr != nil {
+	if _, clientErr, serverErr := shake(t, server, self, ""); clientErr != nil || serverErr != nil {
 		t.Errorf("client: %v, server: %v", clientErr, serverErr)
 	}
 	other := p.ca.Issue(certtest.Server, "other", certtest.Tomorrow(), "self.telecodex.internal")
@@ -263,7 +263,7 @@ func TestTheServerItselfIsLetIn(t *testing.T) {
 	if self, err = mtls.NewSelf(files); err != nil {
 		t.Fatal(err)
 	}
-	if clientErr, serverErr, _ := shake(t, server, self, ""); clientErr == nil || serverErr == nil {
+	if _, clientErr, serverErr := shake(t, server, self, ""); clientErr == nil || serverErr == nil {
 		t.Errorf("another server: client: %v, server: %v", clientErr, serverErr)
 	}
 	impostor, err := mtls.NewServer(zap.NewNop(), files)
@@ -275,7 +275,7 @@ func TestTheServerItselfIsLetIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if clientErr, serverErr, _ := shake(t, impostor, client, ""); clientErr == nil || serverErr == nil {
+	if _, clientErr, serverErr := shake(t, impostor, client, ""); clientErr == nil || serverErr == nil {
 		t.Errorf("a client by the same name: client: %v, server: %v", clientErr, serverErr)
 	}
 }

@@ -125,7 +125,7 @@ func (serverSide) ClientHandshake(context.Context, string, net.Conn) (net.Conn, 
 }
 
 func (serverSide) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func (c serverSide) Clone() credentials.TransportCredentials { return c }
