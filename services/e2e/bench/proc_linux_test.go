@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // rss is the memory of a process that is in RAM, in bytes.
@@ -81,3 +82,23 @@ func field(b testing.TB, pid int, file, key string) int {
 }
 
 func process(pid int, file string) string { return filepath.Join("/proc", strconv.Itoa(pid), file) }
+
+// ticks is the processor time that a process has taken so far.
+func ticks(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	content, err := os.ReadFile(process(pid, "stat"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	// The name, in parentheses, may hold anything; the 14th and 15th word are user and system time in hundredths of a second.
+	words := bytes.Fields(content[bytes.LastIndexByte(content, ')')+1:])
+	var sum time.Duration
+	for _, word := range words[11:13] {
+		n, err := strconv.Atoi(string(word))
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(n) * 10 * time.Millisecond
+	}
+	return sum
+}

@@ -18,12 +18,14 @@ const patience = 3 * time.Minute
 // system is everything that runs during a measurement. The simulator is part of
 // the test binary, so that one clock times both ends.
 type system struct {
-	sim     *telegramsim.Server
-	worker  *harness.Worker
-	gateway *harness.Process
-	dir     string // where the gateway runs
-	metrics string // the gateway's address
-	chats   int
+	sim      *telegramsim.Server
+	workers  []*harness.Worker
+	worker   *harness.Worker // the first of them
+	gateway  *harness.Process
+	dir      string // where the gateway runs
+	metrics  string // the gateway's address
+	operator string // of its API
+	chats    int
 }
 
 // settings say what a system is to be.
@@ -31,6 +33,7 @@ type settings struct {
 	chats, slots int
 	scenario     string // of the scripted Codex; a prompt may choose another
 	codex        string // the program that stands in for Codex; empty: the scripted Codex
+	workers      int    // 0: one
 	kept         int    // what the databases keep of what is over; 0: the default
 }
 
@@ -58,14 +61,22 @@ func start(b *testing.B, with settings) *system {
 	if with.codex == "" {
 		with.codex = built.Path("fakecodex")
 	}
-	s.worker, err = harness.StartWorker(b.Context(), harness.WorkerConfig{Programs: built, Dir: dir, Env: []string{
-		"ORCHESTRATOR_CODEX_BIN=" + with.codex,
-		"ORCHESTRATOR_MAX_TURNS=" + strconv.Itoa(with.slots),
-		"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1,FAKE_CODEX_SCENARIO=" + with.scenario,
-		"ORCHESTRATOR_KEEP_TURNS=" + strconv.Itoa(with.kept),
-		"ORCHESTRATOR_LOG_LEVEL=info",
-	}})
-	if err != nil {
+	var addrs []string
+	for i := range max(1, with.workers) {
+		worker, err := harness.StartWorker(b.Context(), harness.WorkerConfig{Programs: built, Dir: filepath.Join(dir, "worker-"+strconv.Itoa(i)), Env: []string{
+			"ORCHESTRATOR_CODEX_BIN=" + with.codex,
+			"ORCHESTRATOR_MAX_TURNS=" + strconv.Itoa(with.slots),
+			"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1,FAKE_CODEX_SCENARIO=" + with.scenario,
+			"ORCHESTRATOR_KEEP_TURNS=" + strconv.Itoa(with.kept),
+			"ORCHESTRATOR_LOG_LEVEL=info",
+		}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.workers, addrs = append(s.workers, worker), append(addrs, worker.Addr)
+	}
+	s.worker = s.workers[0]
+	if s.operator, err = harness.FreeAddr(); err != nil {
 		b.Fatal(err)
 	}
 	allowed := make([]string, with.chats)
@@ -75,11 +86,11 @@ func start(b *testing.B, with settings) *system {
 	s.gateway, err = harness.Start(harness.Command{Path: built.Path("gateway"), Dir: dir, Env: []string{
 		"CHANNEL_TOKEN=" + telegramsim.DefaultToken,
 		"CHANNEL_TELEGRAM_API_URL=" + s.sim.URL,
-		"CHANNEL_ORCHESTRATOR_ADDR=" + s.worker.Addr,
+		"CHANNEL_ORCHESTRATOR_ADDR=" + strings.Join(addrs, ","),
 		"CHANNEL_ALLOWED_CHAT_IDS=" + strings.Join(allowed, ","),
 		"CHANNEL_STORE=" + filepath.Join(dir, "gateway.db"),
 		"CHANNEL_CURSOR_STATE_PATH=" + filepath.Join(dir, "cursor.json"),
-		"CHANNEL_LISTEN_ADDR=127.0.0.1:0",
+		"CHANNEL_LISTEN_ADDR=" + s.operator,
 		"CHANNEL_METRICS_ADDR=" + s.metrics,
 		"CHANNEL_KEEP_SETTLED=" + strconv.Itoa(with.kept),
 		"CHANNEL_SEND_RATE=0",
@@ -102,8 +113,8 @@ func (s *system) stop(b *testing.B) {
 			b.Error(err)
 		}
 	}
-	if s.worker != nil {
-		if err := s.worker.Stop(20 * time.Second); err != nil {
+	for _, worker := range s.workers {
+		if err := worker.Stop(20 * time.Second); err != nil {
 			b.Error(err)
 		}
 	}
@@ -112,7 +123,7 @@ func (s *system) stop(b *testing.B) {
 			b.Error(err)
 		}
 	}
-	s.gateway, s.worker, s.sim = nil, nil, nil
+	s.gateway, s.workers, s.sim = nil, nil, nil
 }
 
 // await waits for something to happen, and fails the benchmark when it does not.
