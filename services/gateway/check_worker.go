@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/gateway/internal/workers"
 	"telecodex.dev/services/internal/checkup"
 	"telecodex.dev/services/internal/rpc"
 )
@@ -40,13 +44,23 @@ func CanWork(ctx context.Context, c Config) error {
 // checkWorker asks a worker what it can do.
 func (c Config) checkWorker(ctx context.Context, target string) []checkup.Finding {
 	name := "worker " + target
-	conn, err := rpc.Dial(target, rpc.DialOptions{Dialer: c.Dialer})
+	dial, err := c.dial(zap.NewNop())
+	if err != nil {
+		return []checkup.Finding{checkup.Broken(name, err.Error(), "mend the file, or name another")}
+	}
+	if address, isName := strings.CutPrefix(target, "dns:///"); isName {
+		dial.ServerName, _, _ = net.SplitHostPort(address) // as the directory does
+	}
+	conn, err := rpc.Dial(target, dial)
 	if err != nil {
 		return []checkup.Finding{checkup.Broken(name, err.Error(), "look at CHANNEL_ORCHESTRATOR_ADDR")}
 	}
 	defer conn.Close() // nothing is lost with it
 	client := orchestratorv1.NewOrchestratorServiceClient(conn)
 	can, err := client.GetCapabilities(ctx, &orchestratorv1.GetCapabilitiesRequest{})
+	if trouble, known := workers.TroubleOf(err); known {
+		return []checkup.Finding{checkup.Broken(name, trouble.What, trouble.Mend)}
+	}
 	if err != nil {
 		return []checkup.Finding{checkup.Broken(name, fmt.Sprintf("it cannot be asked (%s)", rpc.CodeName(err)), "start it (orchestrator), or look at CHANNEL_ORCHESTRATOR_ADDR and at its log")}
 	}

@@ -278,8 +278,11 @@ type WorkerStatus struct {
 	RestartCount int32 `protobuf:"varint,8,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
 	// Since when the worker cannot be reached; absent while it can.
 	UnreachableSince *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=unreachable_since,json=unreachableSince,proto3" json:"unreachable_since,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What is wrong with certificates or tokens where that keeps the worker from
+	// being reached, and what mends it; else empty.
+	Problem       string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkerStatus) Reset() {
@@ -373,6 +376,13 @@ func (x *WorkerStatus) GetUnreachableSince() *timestamppb.Timestamp {
 		return x.UnreachableSince
 	}
 	return nil
+}
+
+func (x *WorkerStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 // RunCycleRequest is empty.
@@ -1519,7 +1529,7 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"\foutbox_count\x18\t \x01(\x05R\voutboxCount\x12<\n" +
 	"\aworkers\x18\n" +
 	" \x03(\v2\".telecodex.gateway.v1.WorkerStatusR\aworkers\x12\x18\n" +
-	"\astandby\x18\v \x01(\bR\astandby\"\xcc\x02\n" +
+	"\astandby\x18\v \x01(\bR\astandby\"\xe6\x02\n" +
 	"\fWorkerStatus\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1d\n" +
@@ -1532,7 +1542,9 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"slots_used\x18\x06 \x01(\x05R\tslotsUsed\x12\x1a\n" +
 	"\bdraining\x18\a \x01(\bR\bdraining\x12#\n" +
 	"\rrestart_count\x18\b \x01(\x05R\frestartCount\x12G\n" +
-	"\x11unreachable_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10unreachableSince\"\x11\n" +
+	"\x11unreachable_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10unreachableSince\x12\x18\n" +
+	"\aproblem\x18\n" +
+	" \x01(\tR\aproblem\"\x11\n" +
 	"\x0fRunCycleRequest\"\x9f\x01\n" +
 	"\x10RunCycleResponse\x12A\n" +
 	"\bprogress\x18\x01 \x01(\v2#.telecodex.gateway.v1.CycleProgressH\x00R\bprogress\x12=\n" +

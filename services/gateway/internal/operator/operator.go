@@ -93,7 +93,7 @@ func (s *Service) GetStatus(ctx context.Context, _ *gatewayv1.GetStatusRequest) 
 		for _, w := range work.Workers.Workers() {
 			r.Workers = append(r.Workers, &gatewayv1.WorkerStatus{Address: w.Address, WorkerId: w.ID, JournalId: w.JournalID,
 				Reachable: w.Reachable, SlotsTotal: int32(w.SlotsTotal), SlotsUsed: int32(w.SlotsUsed), Draining: w.Draining,
-				RestartCount: int32(w.Restarts), UnreachableSince: timestamp(w.AwaySince)})
+				RestartCount: int32(w.Restarts), UnreachableSince: timestamp(w.AwaySince), Problem: w.Trouble.String()})
 		}
 	}
 	return r, nil

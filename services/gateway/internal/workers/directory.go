@@ -38,6 +38,7 @@ type Worker struct {
 	SlotsUsed  int
 	Restarts   int       // of its process, as far as they are known
 	AwaySince  time.Time // it cannot be reached; zero: it can, or was not tried yet
+	Trouble    Trouble   // what keeps it from being reached, where that is known
 	// Tried says that at least one attempt to reach it has ended.
 	Tried bool
 }

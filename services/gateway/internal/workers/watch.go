@@ -101,15 +101,17 @@ func (d *Directory) heard(e *entry, state *orchestratorv1.WatchWorkerResponse) {
 
 func (d *Directory) lost(e *entry, heard bool, err error) {
 	var before Worker
+	trouble, _ := TroubleOf(err)
 	d.update(func() {
 		before = e.worker
-		e.worker.Reachable, e.worker.Tried = false, true
+		e.worker.Reachable, e.worker.Tried, e.worker.Trouble = false, true, trouble
 		if before.Reachable {
 			d.leave(before.ID)
 		}
 	})
-	if heard || !before.Tried {
-		d.config.Log.Warn("worker cannot be reached", zap.String("address", before.Address), zap.Error(err))
+	if heard || !before.Tried || trouble != before.Trouble {
+		d.config.Log.Warn("worker cannot be reached", zap.String("address", before.Address), zap.Error(err),
+			zap.String("why", trouble.What), zap.String("mend", trouble.Mend))
 	}
 }
 
