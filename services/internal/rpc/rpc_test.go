@@ -76,6 +76,14 @@ func TestFailureArrivesWithReasonFieldAndRetry(t *testing.T) {
 	}
 }
 
+func TestAFailureWithoutReasonNamesNone(t *testing.T) {
+	err := error(&rpc.Failure{Code: codes.NotFound, Message: "no such turn"})
+	st := status.Convert(err)
+	if st.Code() != codes.NotFound || st.Message() != "no such turn" || len(st.Details()) > 0 {
+		t.Errorf("%v, details %v", st, st.Details())
+	}
+}
+
 func TestErrorWithoutReasonIsUnknown(t *testing.T) {
 	for _, err := range []error{errors.New("x"), status.Error(codes.NotFound, "x"), context.Canceled, nil} {
 		if got := rpc.ReasonOf(err); got != diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED {

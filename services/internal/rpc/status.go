@@ -20,7 +20,8 @@ const Domain = "telecodex.dev"
 const reasonPrefix = "ERROR_REASON_"
 
 // Failure is an error of a call, on its way to become a gRPC status: a code for
-// gRPC, a reason for the gateway, a message for a person.
+// gRPC, a reason for the gateway, a message for a person. Without a reason nothing
+// is said but code and message.
 type Failure struct {
 	Code       codes.Code
 	Reason     diagnosticsv1.ErrorReason
@@ -35,6 +36,9 @@ func (f *Failure) Error() string { return f.Message }
 // when a handler returns the failure.
 func (f *Failure) GRPCStatus() *status.Status {
 	st := status.New(f.Code, f.Message)
+	if f.Reason == diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		return st // the contract never says that there is none
+	}
 	info := &errdetails.ErrorInfo{Reason: ReasonName(f.Reason), Domain: Domain}
 	if f.Field != "" {
 		info.Metadata = map[string]string{"field": f.Field}

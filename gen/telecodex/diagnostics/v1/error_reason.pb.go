@@ -110,7 +110,10 @@ const (
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
 	// INVALID_ARGUMENT: an extension key this worker does not know.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_CAPABILITY ErrorReason = 2
-	// ALREADY_EXISTS: the turn id was used before with another input.
+	// ALREADY_EXISTS: the turn id was used before with another input. Where this was
+	// the first call with the id, the gateway's store has been replaced while the
+	// worker's journal was not: it takes the next id, and raises the alarm all the
+	// same.
 	ErrorReason_ERROR_REASON_TURN_ID_REUSED ErrorReason = 3
 	// ABORTED: another turn of this session runs. Nothing was journaled.
 	ErrorReason_ERROR_REASON_SESSION_BUSY ErrorReason = 4

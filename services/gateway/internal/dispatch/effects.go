@@ -274,6 +274,9 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 		return st.Renew(ctx, t.Key)
 	case lane.Postpone:
 		return r.postpone(ctx)
+	case lane.Renumber:
+		_, err := st.Postpone(ctx, t.ID, store.Outcome{Name: failed, ErrorCode: cycle.CodexContract, ErrorMessage: renumberedMessage})
+		return err
 	default:
 		return r.settle(ctx, e)
 	}

@@ -31,6 +31,7 @@ const (
 	refusesMessage     = "the worker takes no turn; the update stays queued: "
 	drainingMessage    = "the session's worker is being taken out of service; the update stays queued"
 	lostMessage        = "the worker was away for too long; the turn may have run there"
+	renumberedMessage  = "the worker knows the turn's id as that of another turn; it is run under the next one"
 	heldMessage        = "an interrupted turn waits for a decision; the update stays queued until then"
 )
 

@@ -255,6 +255,9 @@ func (r *runner) take(i item) (lane.Input, bool) {
 	if action == lane.Unknown && r.state.Phase == lane.Calling && !r.state.Doubt && neverRuns(i.err) {
 		action = lane.Fail
 	}
+	if action == lane.Alarm && r.head.Attempt >= maxAttempts {
+		action = lane.Fail
+	}
 	r.log.Info("call ended", zap.Stringer("phase", r.state.Phase), zap.String("turn_id", r.head.ID),
 		zap.String("reason", rpc.ReasonName(rpc.ReasonOf(i.err))), zap.Stringer("action", action), zap.Error(i.err))
 	if r.accepted != nil && time.Since(r.joined) >= r.m.Patience {
@@ -268,6 +271,9 @@ func (r *runner) take(i item) (lane.Input, bool) {
 	}
 	return lane.Input{Kind: lane.Failed, Action: action}, true
 }
+
+// maxAttempts bounds for how many ids a worker can say that another turn has them.
+const maxAttempts = 20
 
 func (r *runner) takeEvent(e *orchestratorv1.TurnEvent) (lane.Input, bool) {
 	if r.accepted == nil || e.GetSequence() != r.last+1 {

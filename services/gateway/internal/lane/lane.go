@@ -84,7 +84,7 @@ type Action uint8
 const (
 	Unknown           Action = iota // no reason: the call may have been carried out
 	Fail                            // the turn is refused for good
-	Alarm                           // the same, and it is a bug of ours
+	Alarm                           // the same, and it should never happen; another turn's id if no call was made before
 	Wait                            // nothing was journaled; same call, same worker, later
 	WaitOrPlace                     // nothing was journaled; another worker may do
 	InterruptAndUnpin               // the worker's disk was replaced
@@ -156,6 +156,7 @@ const (
 	InterruptUnpin         // commit INTERRUPTED, and free the session of its worker
 	Restart                // commit a new attempt in a new thread
 	Postpone               // commit a new attempt, for later
+	Renumber               // commit a new attempt: this one's id is another turn's
 	Park                   // commit that interrupted turns hold the lane back no more
 	Renew                  // commit that the head is a prompt in a new thread
 	SettleNew              // commit the wish for a new thread

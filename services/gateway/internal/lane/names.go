@@ -72,6 +72,7 @@ var effectNames = [...]string{
 	InterruptUnpin:  "interrupt unpin",
 	Restart:         "restart",
 	Postpone:        "postpone",
+	Renumber:        "renumber",
 	Park:            "park",
 	Renew:           "renew",
 	SettleNew:       "settle new",

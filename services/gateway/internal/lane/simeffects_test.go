@@ -225,7 +225,7 @@ func (w *world) apply(e Effect, t *turn) {
 		t.named, w.store.thread = true, true
 	case Renew:
 		t.stored, w.store.thread, w.store.pinned = Queued, false, -1
-	case Restart, Postpone:
+	case Restart, Postpone, Renumber:
 		t.settled = e
 		w.store.again(t, t.chosen).fresh = e == Restart // the session keeps its thread until there is another
 	case SettleNew:

@@ -176,7 +176,7 @@ func (s State) committed() (State, []Effect) {
 		return enter(State{}, Loading)
 	}
 	switch s.Ending {
-	case SettleNew, Renew:
+	case SettleNew, Renew, Renumber:
 		return enter(State{}, Loading)
 	case Postpone:
 		return pause(State{}, Loading, Acknowledge, Report)
@@ -205,6 +205,9 @@ func (s State) refused(action Action) (State, []Effect) {
 	case Fail:
 		return settle(s, FinishRefused, Close)
 	case Alarm:
+		if nothingSent { // what has the id is not the head
+			return settle(s, Renumber, Close, RaiseAlarm)
+		}
 		return settle(s, FinishRefused, Close, RaiseAlarm)
 	case InterruptAndUnpin:
 		return settle(s, InterruptUnpin, Close)

@@ -166,7 +166,8 @@ func TestCallFailures(t *testing.T) {
 	}{
 		{"a new turn is refused", calling, Fail, Settling, false, FinishRefused},
 		{"a running turn is refused", following, Fail, Settling, false, FinishRefused},
-		{"its id was used before", calling, Alarm, Settling, false, FinishRefused},
+		{"its id was used before, by another turn", calling, Alarm, Settling, false, Renumber},
+		{"its id was used before, perhaps by itself", doubtful, Alarm, Settling, false, FinishRefused},
 		{"its id was used before, seen while watching", attaching, Alarm, Settling, false, FinishRefused},
 		{"session busy", calling, Wait, Calling, true, Pause},
 		{"session busy in doubt", doubtful, Wait, Calling, true, Pause},

@@ -52,8 +52,8 @@ type Config struct {
 // Poller is the one that polls for a bot.
 type Poller struct {
 	Config
-	asked   chan struct{} // PollNow was called
-	success atomic.Int64  // unix milliseconds of the last poll that succeeded
+	asked   chan struct{}             // PollNow was called
+	success atomic.Pointer[time.Time] // of the last poll that succeeded; nil: none has
 	cursor  store.Cursor
 	saved   int64 // what the cursor file holds; -1: not known
 	failed  int   // polls since the last that succeeded
@@ -67,10 +67,12 @@ func New(c Config) *Poller {
 	return &Poller{Config: c, asked: make(chan struct{}, 1), saved: -1}
 }
 
-// LastSuccess is when getUpdates last succeeded; zero: never.
+// LastSuccess is when getUpdates last succeeded; zero: never. How long ago that was
+// does not depend on the clock, which may be set back: only the monotonic one is
+// compared.
 func (p *Poller) LastSuccess() time.Time {
-	if ms := p.success.Load(); ms != 0 {
-		return time.UnixMilli(ms)
+	if at := p.success.Load(); at != nil {
+		return *at
 	}
 	return time.Time{}
 }
@@ -157,7 +159,8 @@ func (p *Poller) cycle(ctx context.Context, short bool) (asked bool, wait time.D
 	}
 	p.failed = 0
 	p.Meter.Polled(meters.PollOK)
-	p.success.Store(time.Now().UnixMilli())
+	now := time.Now()
+	p.success.Store(&now)
 	if len(updates) == 0 {
 		b := cycle.Batch{FetchTime: took, Failed: p.save(c)}
 		if short || b.Failed != nil {

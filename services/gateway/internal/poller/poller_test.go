@@ -93,6 +93,18 @@ func TestNoOffsetIsSentBeforeItsCommit(t *testing.T) {
 	}
 }
 
+func TestTheAgeOfTheLastSuccessDoesNotDependOnTheClock(t *testing.T) {
+	w := newWorld(t)
+	w.config.Once = true
+	p := poller.New(w.config)
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if last := p.LastSuccess(); last.IsZero() || last == last.Round(0) { // which takes the monotonic clock's time away
+		t.Errorf("the last success, %v, is at the mercy of whoever sets the clock", last)
+	}
+}
+
 func TestAJudgementForEveryUpdate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
