@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
@@ -58,7 +59,7 @@ func serve(ctx context.Context, given command.Values, lookup Lookup, stdout, std
 	if err != nil {
 		return Refuse(stdout, err)
 	}
-	config.Stdout = stdout
+	config.Stdout, config.LeaseTTL = stdout, crashpoint.LeaseTTL()
 	err = Run(ctx, config)
 	if err != nil {
 		config.Log.Error("the gateway stopped", zap.Error(err))

@@ -54,6 +54,7 @@ func expect(t *testing.T, found map[string]checkup.Finding, name string, verdict
 }
 
 func TestSoundWorkerIsWell(t *testing.T) {
+	t.Parallel()
 	config := checkConfig(t)
 	config.StateDir = filepath.Join(t.TempDir(), "state")
 	config.WorkspaceDir = ""
@@ -75,6 +76,7 @@ func TestSoundWorkerIsWell(t *testing.T) {
 }
 
 func TestContainmentIsExplained(t *testing.T) {
+	t.Parallel()
 	for kind, verdict := range map[string]checkup.Verdict{"namespace": checkup.OK, "cgroup": checkup.Warn, "scan": checkup.Warn,
 		"process-group": checkup.Warn, "job-object": checkup.Warn, "": checkup.Warn} {
 		if f := checkup.Containment("containment", kind); f.Verdict != verdict || !strings.Contains(f.Detail, kind) {
@@ -87,6 +89,7 @@ func TestContainmentIsExplained(t *testing.T) {
 }
 
 func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
+	t.Parallel()
 	script := filepath.Join(t.TempDir(), "codex")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+fakecodex+" \"$@\"\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -167,6 +170,7 @@ func TestMendNamesTheFile(t *testing.T) {
 }
 
 func TestWorkersDirectoriesMustBeWritable(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -188,6 +192,7 @@ func TestWorkersDirectoriesMustBeWritable(t *testing.T) {
 }
 
 func TestRunningWorkerIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	for _, name := range []string{"state directory", "workspace"} {
 		if f := examined(t, w.config)[name]; f.Verdict == checkup.Fail || !strings.Contains(f.Detail, "only looked at") {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestCodexThatCannotBeStarted(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plain")
 	if err := os.WriteFile(plain, []byte("not a program"), 0o600); err != nil {
@@ -45,6 +46,7 @@ func TestCodexThatCannotBeStarted(t *testing.T) {
 }
 
 func TestCodexThatMisbehaves(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	for _, tt := range []struct {
 		name    string
@@ -89,6 +91,7 @@ func (w *worker) checkLeaks(secrets ...string) {
 }
 
 func TestSecretsLeakNowhere(t *testing.T) {
+	t.Parallel()
 	const promptSecret, envSecret = "PROMPT_SECRET_DO_NOT_LEAK", "ENV_SECRET_DO_NOT_LEAK"
 	w := start(t)
 	for _, scenario := range []string{"emit_normalize_error_with_rawline_secret", "garbage", "crash", "hang_no_output"} {
@@ -120,6 +123,7 @@ func TestSecretsLeakNowhere(t *testing.T) {
 }
 
 func TestThreadThatCannotBeResumed(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	for _, tt := range []struct{ scenario, want string }{
 		{"echo", "FAILED THREAD_NOT_RESUMABLE"}, // the thread is unknown
@@ -141,6 +145,7 @@ func TestThreadThatCannotBeResumed(t *testing.T) {
 }
 
 func TestWorkspaceOfASessionIsItsOwnAndKept(t *testing.T) {
+	t.Parallel()
 	roots := t.TempDir()
 	w := start(t, func(c *orchestrator.Config) { c.WorkspaceRoots = []string{roots} })
 	dump := func(turnID, session, dir string) {
@@ -175,6 +180,7 @@ func TestWorkspaceOfASessionIsItsOwnAndKept(t *testing.T) {
 }
 
 func TestSessionSeesNeitherTheJournalNorOtherWorkspaces(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	capabilities, err := w.GetCapabilities(t.Context(), &orchestratorv1.GetCapabilitiesRequest{})
 	if err != nil {

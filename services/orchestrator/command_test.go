@@ -17,6 +17,7 @@ func program(t *testing.T, args ...string) (status int, stdout string) {
 }
 
 func TestHealthcheckAsksTheWorkerThatRuns(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	if status, stdout := program(t, "healthcheck", "--listen-addr", w.addr); status != 0 || stdout != "orchestrator at "+w.addr+" serves\n" {
 		t.Errorf("status %d, %q", status, stdout)
@@ -34,6 +35,7 @@ func TestHealthcheckAsksTheWorkerThatRuns(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		args   []string
 		status int

@@ -19,6 +19,7 @@ func configFrom(env map[string]string, args ...string) (orchestrator.Config, err
 }
 
 func TestConfigDefaults(t *testing.T) {
+	t.Parallel()
 	c, err := configFrom(map[string]string{"HOME": "/home/me"})
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +32,7 @@ func TestConfigDefaults(t *testing.T) {
 }
 
 func TestConfigTakesFlagOverEnvironmentOverDefault(t *testing.T) {
+	t.Parallel()
 	env := map[string]string{"ORCHESTRATOR_MAX_TURNS": "3", "ORCHESTRATOR_DRAIN_S": "1.5", "ORCHESTRATOR_CODEX_ENV": "KEY,A=b,MISSING", "KEY": "secret"}
 	c, err := configFrom(env, "--max-turns", "4", "--metrics-addr=", "--workspace-roots", "/a, /b",
 		"--otlp-endpoint", "http://collector:4317", "--pprof-addr", "unix:///run/p")
@@ -44,6 +46,7 @@ func TestConfigTakesFlagOverEnvironmentOverDefault(t *testing.T) {
 }
 
 func TestConfigErrorsAreOneLineAndNameTheSetting(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ args, want string }{
 		{"--nonsense 1", "unknown argument: --nonsense"},
 		{"stray", "unknown argument: stray"},
@@ -113,6 +116,7 @@ func FuzzConfig(f *testing.F) {
 }
 
 func TestProgramReportsABadConfiguration(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -139,6 +143,7 @@ func TestProgramReportsABadConfiguration(t *testing.T) {
 }
 
 func TestProgramExplainsItself(t *testing.T) {
+	t.Parallel()
 	var stdout bytes.Buffer
 	status := orchestrator.Main(context.Background(), []string{"--help"}, func(string) (string, bool) { return "", false }, &stdout, &stdout)
 	if status != 0 || !strings.Contains(stdout.String(), "[variable ORCHESTRATOR_LISTEN_ADDR; default 127.0.0.1:7450]") {
@@ -147,6 +152,7 @@ func TestProgramExplainsItself(t *testing.T) {
 }
 
 func TestProgramServesUntilItIsAskedToStop(t *testing.T) {
+	t.Parallel()
 	config := testConfig(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	logs := &buffer{}

@@ -107,6 +107,7 @@ func (p *process) kill() {
 }
 
 func TestTurnsOfAKilledWorkerAreInterruptedAndNotRunAgain(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		scenario string
 		events   int
@@ -173,6 +174,7 @@ func TestTurnsOfAKilledWorkerAreInterruptedAndNotRunAgain(t *testing.T) {
 }
 
 func TestSecondWorkerOnTheSameStateIsRefused(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	config := w.config
 	err := orchestrator.Run(t.Context(), config)
@@ -182,6 +184,7 @@ func TestSecondWorkerOnTheSameStateIsRefused(t *testing.T) {
 }
 
 func TestAcknowledgedTurnOfAnEarlierProcessIsStillKnown(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	r := request("t1", "echo")
 	w.finish(r)

@@ -35,6 +35,7 @@ func limitFiles(t *testing.T, size uint64) (lift func()) {
 }
 
 func TestTurnIsInterruptedWhenTheDiskRefusesAndEndsOnceItCanBeWritten(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	r := request("t1", "flood", "FAKE_CODEX_EVENTS=1000000")
 	stream := w.begin(r, 1)

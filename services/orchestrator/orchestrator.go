@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/crashpoint"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/metrics"
 	"telecodex.dev/services/internal/profiling"
@@ -102,7 +103,7 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 			return w, fmt.Errorf("state directory: %w", err)
 		}
 	}
-	if w.supervisor, err = proctree.New(proctree.Options{StateDir: w.dir.Children()}); err != nil {
+	if w.supervisor, err = proctree.New(proctree.Options{Mode: containments[crashpoint.Containment()], StateDir: w.dir.Children()}); err != nil {
 		return w, fmt.Errorf("process supervision: %w", err)
 	}
 	if w.trace, err = tracing.New(ctx, tracing.Options{Endpoint: c.OTLPEndpoint, Service: "telecodex-orchestrator", Instance: w.dir.WorkerID(),
@@ -152,6 +153,10 @@ func (w *worker) serverOptions() server.Options {
 		Trace:      w.trace,
 	}
 }
+
+// containments are the ones that a test may ask for; any other word, or none: the
+// strongest that works.
+var containments = map[string]proctree.Mode{"namespace": proctree.Namespace, "cgroup": proctree.Cgroup, "scan": proctree.Scan}
 
 // serve runs until the context ends and everything has come to an orderly end.
 func (w *worker) serve(ctx context.Context) error {

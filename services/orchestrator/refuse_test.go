@@ -40,6 +40,7 @@ func wantFailure(t testing.TB, err error, code, reason, field string) {
 }
 
 func TestBadRequestsAreRefusedAndNameTheField(t *testing.T) {
+	t.Parallel()
 	roots := t.TempDir()
 	outside := t.TempDir()
 	if err := os.Symlink(outside, filepath.Join(roots, "way_out")); err != nil {
@@ -124,6 +125,7 @@ func TestBadRequestsAreRefusedAndNameTheField(t *testing.T) {
 }
 
 func TestOtherCallsValidateTheirFields(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	ctx := t.Context()
 	long := strings.Repeat("a", 129)
@@ -155,6 +157,7 @@ func TestOtherCallsValidateTheirFields(t *testing.T) {
 }
 
 func TestUnknownTurnAndWrongJournal(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	ctx := t.Context()
 	_, err := w.GetTurn(ctx, &orchestratorv1.GetTurnRequest{TurnId: "t1"})
@@ -181,6 +184,7 @@ func TestUnknownTurnAndWrongJournal(t *testing.T) {
 }
 
 func TestBusySessionFullWorkerAndReusedID(t *testing.T) {
+	t.Parallel()
 	w := start(t, func(c *orchestrator.Config) { c.MaxTurns = 2 })
 	first := w.begin(request("t1", "hang"), 2)
 
@@ -225,6 +229,7 @@ func TestBusySessionFullWorkerAndReusedID(t *testing.T) {
 }
 
 func TestTombstone(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	turn := w.cancelTurn("t1")
 	if !turn.GetTombstone() || turn.GetState() != orchestratorv1.TurnState_TURN_STATE_CANCELLED || turn.GetLastSequence() != 1 {
@@ -247,6 +252,7 @@ func TestTombstone(t *testing.T) {
 }
 
 func TestAcknowledge(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	stream := w.begin(request("t1", "hang"), 2)
 	acknowledge := func() error {
@@ -267,6 +273,7 @@ func TestAcknowledge(t *testing.T) {
 }
 
 func TestListTurns(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	for _, id := range []string{"t1", "t2", "t3"} {
 		w.cancelTurn(id)

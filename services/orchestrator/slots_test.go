@@ -33,6 +33,7 @@ func said(events []*orchestratorv1.TurnEvent) string {
 }
 
 func TestAWorkerGoesOnInTheSlotThatIsFree(t *testing.T) {
+	t.Parallel()
 	volume, login := t.TempDir(), filepath.Join(t.TempDir(), "login")
 	first, second := startInSlot(t, volume, login), startInSlot(t, volume, login)
 	one, two := first.capabilities(), second.capabilities()
@@ -63,6 +64,7 @@ func TestAWorkerGoesOnInTheSlotThatIsFree(t *testing.T) {
 
 // A Codex sees nothing of the other slots, whatever session it works for.
 func TestASlotIsHiddenFromTheOthers(t *testing.T) {
+	t.Parallel()
 	volume, login := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(login, "auth.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
@@ -88,6 +90,7 @@ func TestASlotIsHiddenFromTheOthers(t *testing.T) {
 }
 
 func TestSecretsOfCodexComeFromFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for name, text := range map[string]string{"key": "secret\n", "empty": "\n", "large": strings.Repeat("x", 40<<10)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

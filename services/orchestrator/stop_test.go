@@ -48,6 +48,7 @@ func (w *worker) cancelTurn(turnID string) *orchestratorv1.Turn {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		scenario string
 		events   int // before the cancel
@@ -84,6 +85,7 @@ func TestCancel(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	idle := func(d time.Duration) func(*orchestrator.Config) {
 		return func(c *orchestrator.Config) { c.IdleTimeout = d }
 	}
@@ -120,6 +122,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestNoDescendantSurvivesTheTurn(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, delay string }{{"that ends", "0"}, {"that is cancelled", "60000"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -158,6 +161,7 @@ func processesWith(word string) (pids []string) {
 }
 
 func TestDrainingWorkerStopsWhatRunsTooLong(t *testing.T) {
+	t.Parallel()
 	w := start(t, func(c *orchestrator.Config) { c.Drain = 0 })
 	stream := w.begin(request("t1", "hang"), 2)
 	w.cancel()
@@ -168,6 +172,7 @@ func TestDrainingWorkerStopsWhatRunsTooLong(t *testing.T) {
 }
 
 func TestDrainingWorkerFinishesWhatRuns(t *testing.T) {
+	t.Parallel()
 	w := start(t, func(c *orchestrator.Config) { c.Drain = 30 * time.Second })
 	stream := w.begin(request("t1", "turn_1s"), 1)
 	w.cancel()

@@ -66,6 +66,7 @@ func (w *worker) own() string {
 }
 
 func TestASessionGoesOnAtAnotherWorker(t *testing.T) {
+	t.Parallel()
 	a, b := start(t), start(t)
 	_, thread := a.ask("7-1-1-1", "telegram:1", "", "the word is heron")
 	if err := os.WriteFile(filepath.Join(a.own(), "made.txt"), []byte("by Codex"), 0o644); err != nil {
@@ -115,6 +116,7 @@ func TestASessionGoesOnAtAnotherWorker(t *testing.T) {
 }
 
 func TestTheDiskOfADeadWorkerCanBeEmptied(t *testing.T) {
+	t.Parallel()
 	a, b := start(t), start(t)
 	_, one := a.ask("1", "telegram:1", "", "the word is heron")
 	_, two := a.ask("2", "telegram:2:5", "", "the word is crane")
@@ -138,6 +140,7 @@ func TestTheDiskOfADeadWorkerCanBeEmptied(t *testing.T) {
 }
 
 func TestAWorkerOfASharedVolumeKnowsItsSlot(t *testing.T) {
+	t.Parallel()
 	volume, login := t.TempDir(), t.TempDir()
 	a, b := startInSlot(t, volume, login), startInSlot(t, volume, login)
 	_, thread := a.ask("1", "telegram:1", "", "the word is heron")
@@ -151,6 +154,7 @@ func TestAWorkerOfASharedVolumeKnowsItsSlot(t *testing.T) {
 }
 
 func TestDrainShowsWhatRunsAndWaitsForIt(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	turn := w.begin(request("t1", "hang"), 2)
 	if out := w.must("drain", "--patience", "3600", "--detach"); !strings.HasSuffix(out, "1 turn runs, for 1h0m0s at most\n") {

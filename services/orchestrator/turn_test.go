@@ -11,6 +11,7 @@ import (
 )
 
 func TestTurnRunsToItsAnswer(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	events, finished := w.finish(request("t1", "echo"))
 	if outcome(finished) != "SUCCEEDED" || finished.GetFinalText() != "You said: hello" || finished.GetExitCode() != 0 || finished.ExitCode == nil {
@@ -29,6 +30,7 @@ func TestTurnRunsToItsAnswer(t *testing.T) {
 }
 
 func TestThreadIsResumed(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	first := request("t1", "echo")
 	first.Prompt = "remember the number 7"
@@ -41,6 +43,7 @@ func TestThreadIsResumed(t *testing.T) {
 }
 
 func TestReplayFromEverySequenceEqualsTheOriginal(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	original, _ := w.finish(request("t1", "all_items"))
 	for after := range uint64(len(original) + 2) {
@@ -62,6 +65,7 @@ func TestReplayFromEverySequenceEqualsTheOriginal(t *testing.T) {
 }
 
 func TestStreamsAttachedWhileTheTurnRunsSeeTheSame(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	r := request("t1", "flood", "FAKE_CODEX_EVENTS=1000", "FAKE_CODEX_BYTES=4096")
 	first := w.run(r)
@@ -97,6 +101,7 @@ func TestStreamsAttachedWhileTheTurnRunsSeeTheSame(t *testing.T) {
 }
 
 func TestSlowAndClosedStreamsDoNotHoldTheTurnUp(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	stuck := w.run(request("t1", "flood", "FAKE_CODEX_EVENTS=2000", "FAKE_CODEX_BYTES=4096"))
 	if _, err := stuck.accepted(); err != nil { // and reads no further
@@ -121,6 +126,7 @@ func TestSlowAndClosedStreamsDoNotHoldTheTurnUp(t *testing.T) {
 }
 
 func TestTurnGoesOnWhenItsOnlyStreamIsClosed(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	stream := w.run(request("t1", "live_two_events_long_delay"))
 	if _, err := stream.accepted(); err != nil {
@@ -133,6 +139,7 @@ func TestTurnGoesOnWhenItsOnlyStreamIsClosed(t *testing.T) {
 }
 
 func TestSessionsRunAtOnce(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	var group sync.WaitGroup
 	for i := range 8 {
@@ -147,6 +154,7 @@ func TestSessionsRunAtOnce(t *testing.T) {
 }
 
 func TestLongAnswerArrivesWhole(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	events, finished := w.finish(request("t1", "huge_line", "FAKE_CODEX_BYTES=1500000"))
 	var answer strings.Builder

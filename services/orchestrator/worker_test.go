@@ -21,6 +21,7 @@ import (
 )
 
 func TestWatchWorkerSpeaksAtOnceAndOnChange(t *testing.T) {
+	t.Parallel()
 	w := start(t, func(c *orchestrator.Config) { c.MaxTurns = 3 })
 	stream, err := w.WatchWorker(t.Context(), &orchestratorv1.WatchWorkerRequest{})
 	if err != nil {
@@ -65,6 +66,7 @@ func (w *worker) drain(r *orchestratorv1.DrainWorkerRequest) *orchestratorv1.Dra
 }
 
 func TestAWorkerThatIsDrainedStaysAndCanTakeTurnsAgain(t *testing.T) {
+	t.Parallel()
 	w := start(t, func(c *orchestrator.Config) { c.Drain = time.Hour })
 	states, err := w.WatchWorker(t.Context(), &orchestratorv1.WatchWorkerRequest{})
 	if err != nil {
@@ -121,6 +123,7 @@ func TestAWorkerThatIsDrainedStaysAndCanTakeTurnsAgain(t *testing.T) {
 }
 
 func TestPatienceWithADrainingWorkerHasBounds(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	for _, d := range []*durationpb.Duration{durationpb.New(-1), durationpb.New(7*24*time.Hour + 1), {Seconds: 1, Nanos: -1}} {
 		_, err := w.DrainWorker(t.Context(), &orchestratorv1.DrainWorkerRequest{Patience: d})
@@ -134,6 +137,7 @@ func TestPatienceWithADrainingWorkerHasBounds(t *testing.T) {
 }
 
 func TestEveryStartOfAWorkerCounts(t *testing.T) {
+	t.Parallel()
 	config := testConfig(t)
 	for want := int32(1); want <= 3; want++ {
 		w := startWith(t, config)
@@ -145,6 +149,7 @@ func TestEveryStartOfAWorkerCounts(t *testing.T) {
 }
 
 func TestCapabilities(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	c, err := w.GetCapabilities(t.Context(), &orchestratorv1.GetCapabilitiesRequest{})
 	if err != nil {
@@ -163,6 +168,7 @@ func TestCapabilities(t *testing.T) {
 }
 
 func TestWorkerInMemory(t *testing.T) {
+	t.Parallel()
 	lis := bufconn.Listen(1 << 20)
 	config := testConfig(t)
 	config.Listener = lis
@@ -188,6 +194,7 @@ func TestWorkerInMemory(t *testing.T) {
 }
 
 func TestMetricsOfAWorker(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "m")
 	w := start(t, func(c *orchestrator.Config) { c.MetricsAddr = "unix://" + socket })
 	w.finish(request("t1", "all_items"))

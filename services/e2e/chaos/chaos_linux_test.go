@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/pgtest"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -77,8 +82,8 @@ func setting(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-// place is a directory with a short path, for sockets are in it. It stays when
-// the test fails.
+// place is a directory with a short path, for sockets are in it. When the test
+// fails, what is worth knowing of it is kept with the repository's artifacts.
 func place(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "chaos")
@@ -87,14 +92,40 @@ func place(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("what the programs wrote is in %s", dir)
-			return
+			kept, err := keep(dir, t.Name())
+			t.Logf("what was reported, seen and written is in %s (%v)", kept, err)
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
 	return dir
+}
+
+// keep copies the report, the evidence, and everything that the programs wrote and
+// stored.
+func keep(dir, name string) (to string, err error) {
+	to, err = harness.Artifacts(filepath.Join("chaos", strings.ReplaceAll(name, "/", "-")+time.Now().Format("-150405")))
+	if err != nil {
+		return dir, err
+	}
+	return to, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || entry.Name() == "fakecodex" {
+			return err
+		}
+		below, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, below)), 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, below), content, 0o600)
+	})
 }
 
 // play has a run of programs.
@@ -109,11 +140,22 @@ func play(t *testing.T, programs func() (harness.Programs, error), config Config
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(config.Dir, "report.txt"), []byte(r.String()), 0o600); err != nil {
+		t.Error(err)
+	}
 	return r
 }
 
+// lease and freeze: a gateway that stands still for so long is replaced, and is not
+// only slow. A killed one is waited for as long on PostgreSQL.
+const (
+	lease  = 1500 * time.Millisecond
+	freeze = 3 * time.Second
+)
+
 // TestChaos is a slice of `make chaos`, which sets CHAOS_SECONDS, and with it the
-// whole of it. CHAOS_SEED replays a schedule.
+// whole of it. CHAOS_SEED replays a schedule. Both kinds of store have their run,
+// at the same time; in each the second worker has one of the weaker containments.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	// The compiler would take the time away from what runs beside it. Whether this
@@ -121,24 +163,95 @@ func TestChaos(t *testing.T) {
 	_, _ = broken()
 	length := time.Duration(setting(t, "CHAOS_SECONDS", 25)) * time.Second
 	seed := setting(t, "CHAOS_SEED", 1)
-	freeze := 2 * time.Second
-	if length >= long {
-		freeze = 17 * time.Second // more than the lease's 15 s
+	for _, tt := range []struct {
+		name, containment string
+		store             func(*testing.T) string
+	}{
+		{"SQLite", "scan", func(*testing.T) string { return "" }},
+		{"PostgreSQL", weaker(t), postgres},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := play(t, built, Config{
+				Name: tt.name, Seed: seed, For: length, Patience: 40 * time.Second,
+				Chats: 50, Rate: 6, Waiting: 300,
+				Gateways:     []Lives{GatewayLives(seed, 0, freeze), GatewayLives(seed, 1, freeze)},
+				Workers:      []Lives{WorkerLives(seed, 0), WorkerLives(seed, 1)},
+				Misbehaviour: telegramsim.Misbehaviour{Seed: seed, PerMille: 100, Conflicts: 4, Replays: 30},
+				RestartIDs:   min(length/3, time.Minute), Store: tt.store(t), Lease: lease, Containment: []string{"", tt.containment},
+				Progress: func(line string) { fmt.Println(tt.name + ": " + line) },
+			})
+			fmt.Print(r)
+			if !r.OK() {
+				t.Errorf("a promise was not kept; CHAOS_SEED=%d CHAOS_SECONDS=%d replays the schedule", seed, int(length.Seconds()))
+			}
+			if length >= long {
+				thorough(t, r, length)
+			}
+		})
 	}
-	r := play(t, built, Config{
-		Seed: seed, For: length, Patience: 40 * time.Second,
-		Chats: 50, Rate: 6, Waiting: 300,
-		Gateways:     []Lives{GatewayLives(seed, 0, freeze), GatewayLives(seed, 1, freeze)},
-		Workers:      []Lives{WorkerLives(seed, 0), WorkerLives(seed, 1)},
-		Misbehaviour: telegramsim.Misbehaviour{Seed: seed, PerMille: 100, Conflicts: 4, Replays: 30},
-		RestartIDs:   min(length/3, time.Minute), Store: os.Getenv("CHAOS_STORE"),
-		Progress: func(line string) { fmt.Println(line) },
-	})
-	fmt.Print(r)
-	if !r.OK() {
-		t.Errorf("a promise was not kept; CHAOS_SEED=%d CHAOS_SECONDS=%d replays the schedule", seed, int(length.Seconds()))
-	}
-	if length >= long && len(r.Unproved) > 0 {
+}
+
+// thorough sees to it that a long run met everything there is to meet.
+func thorough(t *testing.T, r Report, length time.Duration) {
+	t.Helper()
+	if len(r.Unproved) > 0 {
 		t.Errorf("nobody died at %v", r.Unproved)
 	}
+	for _, what := range []string{"killed at any time: gateway-0", "killed at any time: gateway-1", "killed at any time: worker-0", "killed at any time: worker-1",
+		"killed together with the gateway: worker-0", "frozen: gateway-0", "frozen: gateway-1", "disk wiped: worker", "update ids began anew", "buried, contained by: namespace",
+		"Telegram: 409", "Telegram: 429", "Telegram: 500", "Telegram: 502 with HTML", "Telegram: delay", "Telegram: reset",
+		"Telegram: truncated JSON, done", "Telegram: truncated body, done", "Telegram: updates again"} {
+		if r.Done[what] == 0 {
+			t.Errorf("never happened: %s", what)
+		}
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(r.Done)), func(what string) bool { return strings.HasPrefix(what, leftBehind) }) {
+		t.Errorf("no worker without namespaces left anything behind")
+	}
+	if least := int(length.Seconds()) * 10 / 3; r.Verdict.Messages < least {
+		t.Errorf("%d messages are too few, at least %d were to be", r.Verdict.Messages, least)
+	}
+}
+
+// postgres is an empty database on a server of the test's own.
+func postgres(t *testing.T) string {
+	server := pgtest.New()
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server.URL(t)
+}
+
+// weaker is the containment that is tried where namespaces are refused: a cgroup,
+// if a worker starts with it here, else the scan.
+func weaker(t *testing.T) string {
+	t.Helper()
+	programs, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{Config: Config{Dir: place(t), Programs: programs, Containment: []string{"cgroup"}}}
+	if err := r.install(0); err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.startWorker(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	works := false
+	for !works && t.Context().Err() == nil {
+		_, works = contained(p.Stderr())
+		select {
+		case <-p.Done():
+			return "scan"
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	return "cgroup"
 }

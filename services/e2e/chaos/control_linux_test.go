@@ -43,7 +43,7 @@ func TestChaosNoticesWhatIsBroken(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			config := Config{Seed: 1, For: 4 * time.Second, Patience: 10 * time.Second, Chats: 10, Rate: 8, Waiting: 40, Slow: true, Drop: true,
+			config := Config{Name: "SQLite", Seed: 1, For: 4 * time.Second, Patience: 10 * time.Second, Chats: 10, Rate: 8, Waiting: 40, Slow: true, Drop: true,
 				Gateways: []Lives{steady()}, Workers: []Lives{steady(), steady()}}
 			tt.change(&config)
 			t.Run("broken", func(t *testing.T) {

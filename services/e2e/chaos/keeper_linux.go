@@ -14,6 +14,10 @@ import (
 	"telecodex.dev/services/internal/crashpoint"
 )
 
+// replaced is what a gateway says that leaves because it was too slow to keep its
+// bot: nothing that it should not do, where there are others.
+const replaced = "another gateway has taken over bot"
+
 // keeper starts a program again and again, and sees to it that it dies as it is
 // to.
 type keeper struct {
@@ -82,6 +86,8 @@ func (k *keeper) live(ctx context.Context, p *harness.Process, life Life) error 
 	switch at := strings.Contains(p.Stderr(), crashpoint.Marker+string(life.At)+"\n"); {
 	case life.At != "" && at:
 		k.tally.count("killed at " + string(life.At))
+	case how == "" && strings.Contains(p.Stderr(), replaced):
+		k.tally.count("replaced by another: " + k.name)
 	case how == "":
 		k.tally.failed("%s (%s) left by itself with status %d: %s", k.name, k.logName(), p.Status(), tail(p.Stderr()))
 	default:

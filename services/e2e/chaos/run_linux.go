@@ -44,8 +44,16 @@ type Config struct {
 	Misbehaviour telegramsim.Misbehaviour
 	// RestartIDs is how long it takes until the update ids begin anew; 0: never.
 	RestartIDs time.Duration
+	// Name is what the run is called in reports.
+	Name string
 	// Store is the gateway's CHANNEL_STORE; empty: a file of its own.
 	Store string
+	// Lease is how long a gateway bears with a silent one; 0: as long as it always
+	// does.
+	Lease time.Duration
+	// Containment says how each worker contains its turns; empty, or none: as well
+	// as it can.
+	Containment []string
 	// Env are further settings of the gateway.
 	Env []string
 	// LoseTail has the disk of a worker lose, with the death of the worker, what
@@ -62,13 +70,14 @@ type run struct {
 	people  *people
 	tally   *tally
 	orphans []string
-	codex   string // the log of Codex
+	left    [][]string // processes of each worker that its next start is to end
+	codex   string     // the log of Codex
 }
 
 // Run has things go wrong for a time, lets everything come to its end, and
 // reports. It fails only when it cannot tell.
 func Run(ctx context.Context, c Config) (report Report, err error) {
-	r := &run{Config: c, tally: &tally{}, codex: filepath.Join(c.Dir, "codex.log")}
+	r := &run{Config: c, tally: &tally{}, left: make([][]string, len(c.Workers)), codex: filepath.Join(c.Dir, "codex.log")}
 	for _, name := range []string{"logs", "left"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, name), 0o700); err != nil {
 			return Report{}, err
@@ -98,38 +107,6 @@ func Run(ctx context.Context, c Config) (report Report, err error) {
 	return r.settle(ctx)
 }
 
-// install gives a worker its own Codex, so that its processes are known by their
-// path.
-func (r *run) install(worker int) error {
-	dir := r.workerDir(worker)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	program, err := os.ReadFile(r.Programs.Path("fakecodex"))
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "fakecodex"), program, 0o700)
-}
-
-func (r *run) workerDir(worker int) string { return filepath.Join(r.Dir, "w"+strconv.Itoa(worker)) }
-
-func (r *run) socket(worker int) string { return "unix://" + filepath.Join(r.workerDir(worker), "s") }
-
-func (r *run) startWorker(worker int, env ...string) (*harness.Process, error) {
-	dir := r.workerDir(worker)
-	return harness.Start(harness.Command{Path: r.Programs.Path("orchestrator"), Dir: dir, Env: append([]string{
-		"ORCHESTRATOR_LISTEN_ADDR=" + r.socket(worker),
-		"ORCHESTRATOR_METRICS_ADDR=off",
-		"ORCHESTRATOR_CODEX_BIN=" + filepath.Join(dir, "fakecodex"),
-		"ORCHESTRATOR_CODEX_HOME=" + filepath.Join(dir, "codex"),
-		"ORCHESTRATOR_STATE_DIR=" + filepath.Join(dir, "state"),
-		"ORCHESTRATOR_MAX_TURNS=8",
-		"ORCHESTRATOR_DRAIN_S=5",
-		"ORCHESTRATOR_CODEX_ENV=FAKE_CODEX_PROMPT_SCENARIOS=1,FAKE_CODEX_LOG=" + r.codex,
-	}, env...)})
-}
-
 func (r *run) startGateway(name string, env ...string) (*harness.Process, error) {
 	var workers, chats []string
 	for i := range r.Workers {
@@ -152,6 +129,7 @@ func (r *run) startGateway(name string, env ...string) (*harness.Process, error)
 		"CHANNEL_LONG_POLL_S=5",
 		"CHANNEL_SEND_RATE=0",
 		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=unix://" + r.metricsOf(name),
+		crashpoint.LeaseVariable + "=" + r.Lease.String(),
 	}, r.Env...), env...)})
 }
 
@@ -165,7 +143,7 @@ func (r *run) havoc(ctx context.Context) error {
 	var workers []*keeper
 	for i := range r.Workers {
 		w := r.keeper(fmt.Sprintf("worker-%d", i), r.Workers[i])
-		w.start = func(env ...string) (*harness.Process, error) { return r.startWorker(i, env...) }
+		w.start = func(env ...string) (*harness.Process, error) { return r.restartWorker(ctx, i, env...) }
 		w.died = func(ctx context.Context, life Life, said string) { r.buried(ctx, i, life, said) }
 		workers = append(workers, w)
 		group.Go(func() error { return w.run(ctx) })
@@ -186,45 +164,6 @@ func (r *run) havoc(ctx context.Context) error {
 
 func (r *run) keeper(name string, lives Lives) *keeper {
 	return &keeper{name: name, lives: lives, tally: r.tally, logs: filepath.Join(r.Dir, "logs"), orders: make(chan struct{}, 1)}
-}
-
-// buried is called when a worker has died: nothing of its turns may be left. Where
-// it has no namespaces, the next start of the worker sees to that.
-func (r *run) buried(ctx context.Context, worker int, life Life, said string) {
-	if strings.Contains(said, `"containment":"namespace"`) {
-		left := remaining(context.WithoutCancel(ctx), r.workerDir(worker))
-		r.tally.mu.Lock()
-		r.orphans = append(r.orphans, left...)
-		r.tally.mu.Unlock()
-	}
-	if r.LoseTail {
-		if err := loseTail(filepath.Join(r.workerDir(worker), "state", "private", "journal.db-wal")); err != nil {
-			r.tally.failed("the disk does not lose its tail: %v", err)
-		}
-	}
-	if life.Wipe {
-		if err := r.wipe(worker, life.Keep); err != nil {
-			r.tally.failed("the disk cannot be wiped: %v", err)
-		}
-	}
-}
-
-// wipe empties a worker's disk; keep leaves its id on it, so that it is the same
-// worker with another journal.
-func (r *run) wipe(worker int, keep bool) error {
-	state := filepath.Join(r.workerDir(worker), "state")
-	name := filepath.Join(state, "private", "worker_id")
-	id, err := os.ReadFile(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // it has never come as far as to write anything
-	}
-	err = errors.Join(err, os.RemoveAll(state), os.RemoveAll(filepath.Join(r.workerDir(worker), "codex")))
-	if err != nil || !keep {
-		r.tally.count("disk wiped: worker")
-		return err
-	}
-	r.tally.count("disk wiped: worker, but for its id")
-	return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, id, 0o600))
 }
 
 // together kills the workers with a gateway that has died, where that is planned.
@@ -287,7 +226,7 @@ func (r *run) evidence() (Evidence, error) {
 func (r *run) report(e Evidence) Report {
 	r.tally.mu.Lock()
 	defer r.tally.mu.Unlock()
-	report := Report{Seed: r.Seed, Verdict: Judge(e), Done: map[string]int{}, Errors: slices.Clone(r.tally.errors)}
+	report := Report{Name: r.Name, Seed: r.Seed, Verdict: Judge(e), Done: map[string]int{}, Errors: slices.Clone(r.tally.errors)}
 	maps.Copy(report.Done, r.tally.counts)
 	for name, count := range r.sim.Misbehaved() {
 		report.Done["Telegram: "+name] = count

@@ -34,6 +34,7 @@ func (t *tally) failed(format string, args ...any) {
 
 // Report is what a run came to.
 type Report struct {
+	Name     string
 	Seed     uint64
 	Verdict  Verdict
 	Done     map[string]int // to the programs, and by the simulated Telegram
@@ -49,7 +50,7 @@ func (r Report) OK() bool { return r.Verdict.OK() && len(r.Errors) == 0 }
 func (r Report) String() string {
 	var b strings.Builder
 	v := r.Verdict
-	fmt.Fprintf(&b, "chaos, seed %d; settled %.1f s after the last fault\n\n", r.Seed, r.Calm.Seconds())
+	fmt.Fprintf(&b, "chaos on %s, seed %d; settled %.1f s after the last fault\n\n", r.Name, r.Seed, r.Calm.Seconds())
 	for _, name := range slices.Sorted(maps.Keys(r.Done)) {
 		fmt.Fprintf(&b, "  %-44s %6d\n", name, r.Done[name])
 	}

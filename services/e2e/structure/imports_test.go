@@ -76,7 +76,7 @@ func allowed() map[string][]string {
 		o + "meters":   {gen, protobuf, prometheus, metrics},
 		o + "turn":     {gen, protobuf, zap, crashpoint, tracing, o + "codex", o + "journal", o + "meters"},
 		o + "server":   {gen, protobuf, grpc, uuid, crashpoint, rpc, sqldb, tracing, o + "codex", o + "journal", o + "meters", o + "turn"},
-		"orchestrator": {gen, protobuf, grpc, uuid, zap, xterm, quota, checkup, command, health, lifecycle, logging, metrics, profiling, rpc, tracing,
+		"orchestrator": {gen, protobuf, grpc, uuid, zap, xterm, quota, checkup, command, crashpoint, health, lifecycle, logging, metrics, profiling, rpc, tracing,
 			o + "archive", o + "codex", o + "journal", o + "meters", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
@@ -96,7 +96,7 @@ func allowed() map[string][]string {
 		g + "dispatch": {gen, protobuf, grpc, zap, xsync, crashpoint, lifecycle, rpc, tracing,
 			g + "admission", g + "cycle", g + "lane", g + "meters", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, uuid, zap, quota, checkup, command, health, lifecycle, logging, metrics, profiling, rpc, sqldb, tracing,
+		"gateway": {gen, protobuf, uuid, zap, quota, checkup, command, crashpoint, health, lifecycle, logging, metrics, profiling, rpc, sqldb, tracing,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "meters", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 

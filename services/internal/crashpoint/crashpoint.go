@@ -2,7 +2,8 @@
 // which the death of a process is hardest to survive, so that tests can kill it
 // exactly there. The programs call Here as they pass such a moment. Only a build
 // with the tag crash does anything then; in every other one Here is empty, and
-// neither it nor the names are part of the program.
+// neither it nor the names are part of the program. Two settings that nobody but
+// such a test needs are of the same kind.
 package crashpoint
 
 // Point is such a moment.
@@ -57,6 +58,12 @@ const (
 	AtVariable = "CRASHPOINT"
 	// HitVariable is at which passing of it, counted from 1, which is the default.
 	HitVariable = "CRASHPOINT_HIT"
+	// LeaseVariable is how long a gateway bears with a silent one that holds its
+	// bot, as time.ParseDuration takes it; see LeaseTTL.
+	LeaseVariable = "CRASHPOINT_LEASE_TTL"
+	// ContainmentVariable is how a worker contains its turns: namespace, cgroup or
+	// scan; see Containment.
+	ContainmentVariable = "CRASHPOINT_CONTAINMENT"
 	// Marker begins the line that says so, followed by the point.
 	Marker = "crashpoint: "
 )

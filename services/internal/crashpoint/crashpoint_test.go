@@ -33,6 +33,9 @@ func TestAProcessDiesAtItsPoint(t *testing.T) {
 		"the first":     {[]string{crashpoint.AtVariable + "=gateway.sent"}, "", true},
 		"the third":     {[]string{crashpoint.AtVariable + "=gateway.sent", crashpoint.HitVariable + "=3"}, "ss", true},
 		"never reached": {[]string{crashpoint.AtVariable + "=gateway.sent", crashpoint.HitVariable + "=5"}, "ssss", false},
+		"a short lease": {[]string{crashpoint.LeaseVariable + "=1500ms"}, "ssss1.5s", false},
+		"containment":   {[]string{crashpoint.ContainmentVariable + "=scan"}, "ssssscan", false},
+		"no lease":      {[]string{crashpoint.LeaseVariable + "=soon"}, "ssss", false},
 		"another":       {[]string{crashpoint.AtVariable + "=worker.spawned"}, "ssss", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +59,7 @@ func TestOtherBuildsHoldNothingOfIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{crashpoint.AtVariable, crashpoint.Marker, "gateway.sent"} {
+	for _, word := range []string{crashpoint.AtVariable, crashpoint.LeaseVariable, crashpoint.ContainmentVariable, crashpoint.Marker, "gateway.sent"} {
 		if bytes.Contains(program, []byte(word)) {
 			t.Errorf("a program without the tag holds %q", word)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // Enabled says whether Here does anything.
@@ -45,3 +46,18 @@ func Here(p Point) {
 	}
 	select {} // nobody passes, with c.mu held
 }
+
+// LeaseTTL is how long a gateway bears with a silent one that holds its bot; 0: as
+// long as it always does. Deaths that take a moment each need not be waited for a
+// quarter of a minute then.
+func LeaseTTL() time.Duration {
+	d, err := time.ParseDuration(os.Getenv(LeaseVariable))
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+// Containment is the one that a worker is to contain its turns with; empty: the
+// strongest that there is. So the weaker ones are tried where stronger ones work.
+func Containment() string { return os.Getenv(ContainmentVariable) }

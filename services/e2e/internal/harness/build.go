@@ -108,6 +108,14 @@ func (p Programs) Rebuilt(ctx context.Context, dir string, flags []string, name 
 
 // keptAt is the directory of programs that were built with flags.
 func keptAt(flags []string) (string, error) {
+	h := fnv.New32a()
+	_, _ = fmt.Fprintln(h, flags, os.Getenv("CGO_ENABLED")) // never fails
+	return Artifacts(filepath.Join("programs", fmt.Sprintf("%08x", h.Sum32())))
+}
+
+// Artifacts is a directory for what tests are to leave behind. It is made, and make
+// clean removes it.
+func Artifacts(name string) (string, error) {
 	root, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -117,13 +125,12 @@ func keptAt(flags []string) (string, error) {
 			break
 		}
 		if root == filepath.Dir(root) {
-			return "", errors.New("build: the tests do not run within the repository")
+			return "", errors.New("the tests do not run within the repository")
 		}
 		root = filepath.Dir(root)
 	}
-	h := fnv.New32a()
-	_, _ = fmt.Fprintln(h, flags, os.Getenv("CGO_ENABLED")) // never fails
-	return filepath.Join(root, "artifacts", "programs", fmt.Sprintf("%08x", h.Sum32())), nil
+	dir := filepath.Join(root, "artifacts", name)
+	return dir, os.MkdirAll(dir, 0o755)
 }
 
 // compile puts programs into dir. Whoever runs what was there before keeps it.

@@ -1,4 +1,5 @@
-// Command passes passes a point four times.
+// Command passes passes a point four times, and says what
+// else was asked for.
 package main
 
 import (
@@ -12,4 +13,8 @@ func main() {
 		crashpoint.Here(crashpoint.Sent)
 		_, _ = os.Stdout.WriteString("s")
 	}
+	if ttl := crashpoint.LeaseTTL(); ttl != 0 {
+		_, _ = os.Stdout.WriteString(ttl.String())
+	}
+	_, _ = os.Stdout.WriteString(crashpoint.Containment())
 }
