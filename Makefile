@@ -8,9 +8,12 @@ PROGRAMS := ./services/gateway/cmd/gateway ./services/orchestrator/cmd/orchestra
 PACKAGES := ./gen/... ./services/...
 REPORT   := go run ./services/internal/testreport/cmd/testreport
 TOOLS    := .bin/.installed
+STAMP     = -X telecodex.dev/services/internal/command.stamp=$(VERSION)
 
 # What may be set on the command line.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+PREFIX   ?= /usr/local
+DESTDIR  ?=
 ADDR     ?=
 SHARED_DIR ?=
 ARGS     ?=
@@ -23,24 +26,56 @@ SCHEDULES ?= 1000000
 REPLAY   ?=
 RUN      ?= .
 
-.PHONY: help build run test test-real corpus conformance chaos simulate soak bench fuzz generate lint clean
+.PHONY: help build run up down logs stage images release install test-compose test test-real corpus conformance chaos simulate soak bench fuzz generate lint clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## Build every program into bin/.
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags='-X telecodex.dev/services/internal/command.stamp=$(VERSION)' -o bin/ $(PROGRAMS)
+	CGO_ENABLED=0 go build -trimpath -ldflags='$(STAMP)' -o bin/ $(PROGRAMS)
 
 run: build ## Run the bot (with CHANNEL_TOKEN), or a demonstration without one. ARGS=… are its flags.
 	@if [ -n "$$CHANNEL_TOKEN$$CHANNEL_TOKEN_FILE" ]; then exec bin/telecodex$(EXE) run $(ARGS); \
 	else exec bin/telecodex$(EXE) demo $(ARGS); fi
+
+up: stage ## Run the stack in containers: the bot (with CHANNEL_TOKEN), or a demonstration. SCALE=n workers.
+	@deploy/stack up
+
+down: ## Stop the stack in containers. Of the demonstration nothing stays, of the bot its volumes.
+	@deploy/stack down
+
+logs: ## Follow the logs of the stack in containers.
+	@deploy/stack logs
+
+stage: ## Build the programs of the images into bin/image/.
+	@mkdir -p bin/image
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags='$(STAMP) -s -w' -o bin/image/ $(PROGRAMS)
+
+images: stage ## Build the images telecodex/gateway and telecodex/orchestrator, with the tag VERSION.
+	@deploy/stage-codex
+	docker build -f deploy/gateway.Dockerfile $(if $(TELECODEX_BASE),--build-arg BASE=$(TELECODEX_BASE)) -t telecodex/gateway:$(VERSION) .
+	docker build -f deploy/orchestrator.Dockerfile $(if $(TELECODEX_BASE),--build-arg BASE=$(TELECODEX_BASE)) -t telecodex/orchestrator:$(VERSION) .
+
+release: $(TOOLS) ## Make dist/: archives for every system, checksums, bills of materials. TARGETS=… selects.
+	@VERSION='$(VERSION)' deploy/release dist
+
+install: build ## Install programs, units and examples beneath DESTDIR and PREFIX (/usr/local).
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/systemd/system' '$(DESTDIR)$(PREFIX)/share/doc/telecodex'
+	install -m 755 bin/gateway$(EXE) bin/orchestrator$(EXE) bin/telecodex$(EXE) bin/telecodex-contain$(EXE) '$(DESTDIR)$(PREFIX)/bin'
+	for unit in deploy/systemd/*.service; do \
+		sed 's|@PREFIX@|$(PREFIX)|' "$$unit" >'$(DESTDIR)$(PREFIX)/lib/systemd/system/'"$${unit##*/}" || exit 1; \
+	done
+	install -m 644 README.md LICENSE deploy/*.env.example '$(DESTDIR)$(PREFIX)/share/doc/telecodex'
 
 test: ## Run every test that needs no account and no network. RUN=… selects by name.
 	@$(REPORT) -count=1 -timeout=10m -parallel=4 -run='$(RUN)' $(PACKAGES)
 
 test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with npm).
 	@$(REPORT) -count=1 -timeout=15m -tags=real -run='$(RUN)' ./services/e2e/real/...
+
+test-compose: ## Run the suite of the stack in containers; .ci/engine make test-compose brings an engine.
+	@$(REPORT) -count=1 -timeout=15m -tags=compose -run='$(RUN)' ./services/e2e/compose
 
 corpus: ## Record anew what the real Codex prints, for the decoder's tests.
 	go test -count=1 -tags=real -run=TestCorpus ./services/e2e/real -record

@@ -119,12 +119,15 @@ func allowed() map[string][]string {
 		g + "store/storetest":                   {sqldb},
 
 		// Tests and what they use. Those of e2e see binaries and the contract only.
+		"internal/archive":                   {lifecycle},
+		"internal/archive/cmd/archive":       {"internal/archive", lifecycle},
 		"internal/testreport":                {lifecycle},
 		"internal/testreport/cmd/testreport": {"internal/testreport", lifecycle},
 		"e2e":                                {},
 		"e2e/bench":                          {},
 		"e2e/chaos":                          {gen, grpc, xsync, crashpoint, "e2e/internal/harness", "internal/codexsim", "internal/telegramsim"},
 		"e2e/conformance":                    {},
+		"e2e/compose":                        {},
 		"e2e/docs":                           {},
 		"e2e/observe":                        {},
 		"e2e/smoke":                          {},

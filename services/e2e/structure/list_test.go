@@ -62,8 +62,8 @@ func packages(t *testing.T) []listed {
 
 func list(t *testing.T, system string) []listed {
 	t.Helper()
-	// With the tag, the packages that need the real Codex are seen whole.
-	command := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags=real",
+	// With the tags, the packages that need the real Codex or an engine are seen whole.
+	command := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags=real,compose",
 		"-json=Dir,ImportPath,Name,Doc,GoFiles,Imports,TestImports,XTestImports", module+"...")
 	command.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
 	output, err := command.Output()

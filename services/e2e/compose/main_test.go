@@ -1,0 +1,134 @@
+//go:build compose
+
+package compose_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// root is the repository.
+const root = "../../.."
+
+// needEngine skips a test where no container engine with Compose runs.
+func needEngine(t *testing.T) {
+	t.Helper()
+	for _, args := range [][]string{{"info"}, {"compose", "version"}} {
+		if output, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED, NOT TESTED: docker %s: %v: %s(.ci/engine make test-compose brings an engine)", strings.Join(args, " "), err, output)
+		}
+	}
+}
+
+// command runs a program of the repository and returns what it prints.
+func command(ctx context.Context, env []string, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
+	cmd.WaitDelay = 5 * time.Second
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, stdout.String(), stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// must is command for what has to succeed.
+func must(t *testing.T, env []string, name string, args ...string) string {
+	t.Helper()
+	output, err := command(t.Context(), env, name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return output
+}
+
+// freePort is a port of loopback that nobody has at the moment.
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err := errors.Join(err, listener.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// stack is a project of Compose with a name and ports of its own.
+type stack struct {
+	t       *testing.T
+	project string
+	files   []string // as arguments
+	env     []string
+	gateway string // host:port of its operator API
+	sim     simulator
+}
+
+func newStack(t *testing.T, project string, chats []string, overlays ...string) *stack {
+	t.Helper()
+	needEngine(t)
+	gateway, telegram := freePort(t), freePort(t)
+	s := &stack{t: t, project: project, gateway: "127.0.0.1:" + gateway, sim: simulator{t: t, url: "http://127.0.0.1:" + telegram},
+		// Port 0: the engine chooses one for each replica.
+		env: []string{"GATEWAY_PORT=" + gateway, "TELEGRAM_PORT=" + telegram, "ORCHESTRATOR_PORTS=0", "CHANNEL_ALLOWED_CHAT_IDS=" + strings.Join(chats, ",")}}
+	for _, file := range append([]string{"compose.yaml", "compose.demo.yaml"}, overlays...) {
+		s.files = append(s.files, "--file", filepath.Join("deploy", file))
+	}
+	t.Cleanup(s.remove)
+	return s
+}
+
+// compose runs a command of Compose on the stack.
+func (s *stack) compose(args ...string) string {
+	s.t.Helper()
+	return must(s.t, s.env, "docker", append(append([]string{"compose", "--project-name", s.project}, s.files...), args...)...)
+}
+
+// up starts what is missing, with a number of workers, and waits until it is
+// healthy.
+func (s *stack) up(workers int) {
+	s.t.Helper()
+	s.compose("up", "--detach", "--wait", "--no-recreate", "--scale", fmt.Sprintf("orchestrator=%d", workers))
+}
+
+// remove removes everything of the stack, after showing the log of one that
+// failed.
+func (s *stack) remove() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	args := append([]string{"compose", "--project-name", s.project}, s.files...)
+	if s.t.Failed() {
+		logs, err := command(ctx, s.env, "docker", append(args, "logs", "--no-color", "--tail=80")...)
+		s.t.Logf("%s%v", logs, err)
+	}
+	if _, err := command(ctx, s.env, "docker", append(args, "down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "5")...); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// containers are the names of the containers of a service that run.
+func (s *stack) containers(service string) []string {
+	s.t.Helper()
+	return strings.Fields(s.compose("ps", "--format", "{{.Name}}", service))
+}
+
+// kill ends containers as a power cut would.
+func (s *stack) kill(containers ...string) {
+	s.t.Helper()
+	must(s.t, nil, "docker", append([]string{"kill", "--signal=KILL"}, containers...)...)
+}
