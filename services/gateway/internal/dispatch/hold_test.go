@@ -70,6 +70,7 @@ func TestWhatWaitedIsHeldBackUntilItMayGoOn(t *testing.T) {
 	} {
 		for _, restarted := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: ", after a restart"}[restarted], func(t *testing.T) {
+				t.Parallel()
 				w, f, first, second, _ := heldWorld(t, false)
 				if restarted {
 					w.restart()
