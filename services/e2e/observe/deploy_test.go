@@ -2,6 +2,7 @@ package observe
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,6 +152,20 @@ func TestDashboardUsesWhatIsThere(t *testing.T) {
 	}
 }
 
+func dashboardExpressions(t *testing.T) (all []string) {
+	t.Helper()
+	var d dashboard
+	if err := json.Unmarshal([]byte(read(t, dashboardFile)), &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			all = append(all, target.Expr)
+		}
+	}
+	return all
+}
+
 // promtool is Prometheus' own: on the PATH, or where .ci/run puts it.
 func promtool(t *testing.T) string {
 	t.Helper()
@@ -176,6 +191,20 @@ func TestRulesDoAsTheirTestsSay(t *testing.T) {
 		if output, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, output)
 		}
+	}
+	// What the dashboard asks for must be sound, too: as rules, promtool reads it.
+	var asked strings.Builder
+	asked.WriteString("groups:\n  - name: dashboard\n    rules:\n")
+	for i, expression := range dashboardExpressions(t) {
+		expression = strings.ReplaceAll(expression, "$__rate_interval", "5m")
+		fmt.Fprintf(&asked, "      - {record: \"dashboard:%d\", expr: %q}\n", i, expression)
+	}
+	path := filepath.Join(t.TempDir(), "dashboard.yml")
+	if err := os.WriteFile(path, []byte(asked.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.CommandContext(t.Context(), tool, "check", "rules", "--lint=none", path).CombinedOutput(); err != nil {
+		t.Errorf("the dashboard's expressions: %v\n%s", err, output)
 	}
 	// Its service discovery and rule files are those of a container.
 	if output, err := exec.CommandContext(t.Context(), tool, "check", "config", "--syntax-only",
