@@ -30,6 +30,7 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 		return err
 	}
 	if listener != nil {
+		options.Refused = g.meter.Refused
 		server := rpc.NewServer(options)
 		gatewayv1.RegisterGatewayServiceServer(server, operator.New(operator.Config{Mode: g.OrchestratorMode, Cycles: g.cycles,
 			PollNow: g.pollNow, Work: g.work, Standby: g.standby.Load}))

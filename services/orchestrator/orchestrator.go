@@ -130,6 +130,7 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 		return w, err
 	}
 	w.metricsTLS = c.Access.Metrics(c.MetricsAddr, options)
+	options.Refused = w.meter.Refused
 	w.server = rpc.NewServer(options)
 	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions()))
 	if w.listener = c.Listener; w.listener == nil {

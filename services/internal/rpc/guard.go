@@ -28,12 +28,13 @@ const healthMethods = "/grpc.health.v1.Health/"
 type guard struct {
 	tokens  *bearer.Accepted // nil: none is asked for
 	clients *quota.Clients
+	refused func(diagnosticsv1.ErrorReason)
 	log     *zap.Logger
 	logged  rate.Sometimes
 }
 
 func newGuard(o ServerOptions) *guard {
-	return &guard{tokens: o.Tokens, clients: quota.New(o.Limits), log: o.Log, logged: rate.Sometimes{First: 10, Interval: 10 * time.Second}}
+	return &guard{tokens: o.Tokens, clients: quota.New(o.Limits), refused: o.Refused, log: o.Log, logged: rate.Sometimes{First: 10, Interval: 10 * time.Second}}
 }
 
 // admit is grpc-go's tap. It runs where the connection is read, and must not wait.
@@ -70,6 +71,7 @@ func unauthenticated(md metadata.MD) *Failure {
 
 // refuse notes a refusal, a few of many in the log.
 func (g *guard) refuse(ctx context.Context, client string, call *tap.Info, f *Failure) error {
+	g.refused(f.Reason)
 	if p, ok := peer.FromContext(ctx); ok {
 		refusedOn(p.Addr)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,7 +104,17 @@ func TestTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, addr := guarded(t, rpc.ServerOptions{Tokens: accepted})
+	var refusals atomic.Int64
+	_, addr := guarded(t, rpc.ServerOptions{Tokens: accepted, Refused: func(reason diagnosticsv1.ErrorReason) {
+		if reason == diagnosticsv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED {
+			refusals.Add(1)
+		}
+	}})
+	defer func() {
+		if n := refusals.Load(); n != 4 { // two calls each, with a wrong token and with none
+			t.Errorf("%d refusals were counted", n)
+		}
+	}()
 	for name, tt := range map[string]struct {
 		shown string
 		text  string // of the refusal; empty: let in

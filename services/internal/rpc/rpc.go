@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	"telecodex.dev/services/internal/bearer"
 	"telecodex.dev/services/internal/mtls"
 	"telecodex.dev/services/internal/quota"
@@ -50,8 +51,9 @@ const (
 // Server is a gRPC server with health and reflection.
 type Server struct {
 	*grpc.Server
-	health *health.Server
-	log    *zap.Logger
+	health  *health.Server
+	log     *zap.Logger
+	refused func(diagnosticsv1.ErrorReason)
 }
 
 // ServerOptions say what a server is besides the services registered on it.
@@ -62,11 +64,17 @@ type ServerOptions struct {
 	Limits       quota.Limits     // of each client
 	NoReflection bool
 	MaxMessage   int // largest request, in bytes; 0: MaxMessage
+	// Refused is told of every call that fails with a reason, before or after it was
+	// looked at; nil: nobody is. It must not block.
+	Refused func(diagnosticsv1.ErrorReason)
 }
 
 // NewServer returns a server; services are registered on it before Serve.
 func NewServer(o ServerOptions) *Server {
-	s := &Server{health: health.NewServer(), log: o.Log}
+	if o.Refused == nil {
+		o.Refused = func(diagnosticsv1.ErrorReason) {}
+	}
+	s := &Server{health: health.NewServer(), log: o.Log, refused: o.Refused}
 	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(cmp.Or(o.MaxMessage, MaxMessage)),
 		grpc.MaxHeaderListSize(maxHeaders),
@@ -130,13 +138,22 @@ func (s *Server) SetServing(serving bool) {
 }
 
 func (s *Server) recoverUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
+	defer s.count(&err)
 	defer s.recovered(info.FullMethod, &err)
 	return next(ctx, req)
 }
 
 func (s *Server) recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	defer s.count(&err)
 	defer s.recovered(info.FullMethod, &err)
 	return next(srv, ss)
+}
+
+// count counts a call that was refused.
+func (s *Server) count(err *error) {
+	if reason := ReasonOf(*err); reason != diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		s.refused(reason)
+	}
 }
 
 // recovered turns a panic into INTERNAL. The panic's value is not logged: it may

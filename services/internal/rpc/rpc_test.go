@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,16 @@ func TestAFailureWithoutReasonNamesNone(t *testing.T) {
 	st := status.Convert(err)
 	if st.Code() != codes.NotFound || st.Message() != "no such turn" || len(st.Details()) > 0 {
 		t.Errorf("%v, details %v", st, st.Details())
+	}
+}
+
+func TestReasonsHaveWords(t *testing.T) {
+	words := rpc.ReasonWords()
+	if len(words) != len(diagnosticsv1.ErrorReason_name)-1 || !slices.Contains(words, "worker_full") || slices.Contains(words, "none") {
+		t.Errorf("words = %q", words)
+	}
+	if word := rpc.ReasonWord(0); word != "none" {
+		t.Errorf("no reason is %q", word)
 	}
 }
 

@@ -59,6 +59,23 @@ func ReasonName(r diagnosticsv1.ErrorReason) string {
 	return strings.TrimPrefix(r.String(), reasonPrefix)
 }
 
+// ReasonWord is a reason as metrics have it: in lower case, "none" for one that is
+// not specified.
+func ReasonWord(r diagnosticsv1.ErrorReason) string {
+	if r == diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		return "none"
+	}
+	return strings.ToLower(ReasonName(r))
+}
+
+// ReasonWords are the words of all reasons that are specified.
+func ReasonWords() (words []string) {
+	for n := range len(diagnosticsv1.ErrorReason_name) - 1 {
+		words = append(words, ReasonWord(diagnosticsv1.ErrorReason(n+1)))
+	}
+	return words
+}
+
 // ReasonOf reads the reason of a call's error, ERROR_REASON_UNSPECIFIED when it
 // has none that is known: then the outcome of the call is unknown.
 func ReasonOf(err error) diagnosticsv1.ErrorReason {

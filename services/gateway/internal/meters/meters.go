@@ -14,6 +14,7 @@ import (
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/metrics"
+	"telecodex.dev/services/internal/rpc"
 )
 
 // Prefix is how the names of all families begin.
@@ -63,6 +64,7 @@ type Meter struct {
 	moves    metrics.Counters
 	failures metrics.Counters
 	events   prometheus.Counter
+	refused  metrics.Counters
 
 	sends   metrics.Counters
 	sending metrics.Timers
@@ -91,8 +93,9 @@ func New() *Meter {
 		attempts: set.Counters("turn_retries_total", "Further attempts that the gateway itself has queued.", of("reason", NotStarted, NotResumable)),
 		moves:    set.Counters("sessions_moved_total", "Sessions that were taken from their worker.", of("reason", store.Moved, store.Lost, store.Gone)),
 		streams:  set.Counters("worker_streams_total", "Streams of events that were opened: to run a turn, or to watch it again.", of("call", "run", "watch")),
-		failures: set.Counters("worker_call_failures_total", "Streams of events that ended before their turn, by the worker's reason.", of("reason", reasons()...)),
+		failures: set.Counters("worker_call_failures_total", "Streams of events that ended before their turn, by the worker's reason.", of("reason", append(rpc.ReasonWords(), rpc.ReasonWord(0))...)),
 		events:   set.Counters("events_received_total", "Events taken from workers, repeated ones among them.").With(),
+		refused:  set.Counters("calls_refused_total", "Calls of the operator's API that were refused, by reason.", of("reason", rpc.ReasonWords()...)),
 		sends: set.Counters("sends_total", "Calls that send a message.", of("kind", store.Answer, store.Notice, store.Question, store.Reply),
 			of("outcome", Sent, Retried, RateLimited, Refused)),
 		sending:  set.Timers("send_duration_seconds", "Calls that send a message.", calls),
@@ -109,26 +112,6 @@ func New() *Meter {
 
 func of(name string, values ...string) metrics.Label {
 	return metrics.Label{Name: name, Values: values}
-}
-
-// reasonPrefix is how the names of the contract's reasons begin.
-const reasonPrefix = "ERROR_REASON_"
-
-// reasons are the words for why a worker refuses.
-func reasons() []string {
-	words := []string{reasonOf(0)}
-	for n := range len(diagnosticsv1.ErrorReason_name) - 1 {
-		words = append(words, reasonOf(diagnosticsv1.ErrorReason(n+1)))
-	}
-	return words
-}
-
-// reasonOf is "none" for a failure that says nothing about its turn.
-func reasonOf(r diagnosticsv1.ErrorReason) string {
-	if r == diagnosticsv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-		return "none"
-	}
-	return strings.ToLower(strings.TrimPrefix(r.String(), reasonPrefix))
 }
 
 // Registry is what is scraped.
@@ -191,7 +174,14 @@ func (m *Meter) Called(call string) {
 // CallFailed counts a stream that ended before its turn.
 func (m *Meter) CallFailed(reason diagnosticsv1.ErrorReason) {
 	if m != nil {
-		m.failures.Add(1, reasonOf(reason))
+		m.failures.Add(1, rpc.ReasonWord(reason))
+	}
+}
+
+// Refused counts a call of the operator's API that was refused.
+func (m *Meter) Refused(reason diagnosticsv1.ErrorReason) {
+	if m != nil {
+		m.refused.Add(1, rpc.ReasonWord(reason))
 	}
 }
 

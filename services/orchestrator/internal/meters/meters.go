@@ -10,8 +10,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/internal/metrics"
+	"telecodex.dev/services/internal/rpc"
 )
 
 // Prefix is how the names of all families begin.
@@ -42,6 +44,7 @@ type Meter struct {
 	streams    prometheus.Gauge
 	delay      prometheus.Observer
 
+	calls   metrics.Counters
 	commits prometheus.Observer
 	refused metrics.Counters
 }
@@ -63,6 +66,7 @@ func New() *Meter {
 		sent:       set.Counters("events_sent_total", "Events sent to gateways, repeated ones among them.").With(),
 		delay:      set.Timers("relay_delay_seconds", "From the reading of Codex's line until its event is sent: the first event of each batch.", short).With(),
 		commits:    set.Timers("journal_commit_duration_seconds", "Write transactions of the journal, from their beginning until they are on the disk.", short).With(),
+		calls:      set.Counters("calls_refused_total", "Calls that were refused, by reason.", metrics.Label{Name: "reason", Values: rpc.ReasonWords()}),
 		refused:    set.Counters("journal_commit_failures_total", "Write transactions of the journal that failed."),
 		streams:    prometheus.NewGauge(prometheus.GaugeOpts{Name: Prefix + "streams", Help: "Streams of events that are open."}),
 	}
@@ -215,6 +219,13 @@ func (m *Meter) Sent(events int, read time.Time) {
 	m.sent.Add(float64(events))
 	if !read.IsZero() {
 		m.delay.Observe(max(0, time.Since(read)).Seconds())
+	}
+}
+
+// Refused counts a call that was refused.
+func (m *Meter) Refused(reason diagnosticsv1.ErrorReason) {
+	if m != nil {
+		m.calls.Add(1, rpc.ReasonWord(reason))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/orchestrator/internal/meters"
 )
@@ -17,6 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // use does everything once; nil counts nothing of it, and lives.
 func use(m *meters.Meter) {
+	m.Refused(diagnosticsv1.ErrorReason_ERROR_REASON_WORKER_FULL)
 	m.Started()
 	m.Spawned(nil)
 	m.Spawned(errors.New("x"))
@@ -56,7 +58,7 @@ func TestWhatIsCounted(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]float64{"turns_started_total": 1, "codex_starts_total started": 1, "codex_starts_total failed": 1,
+	want := map[string]float64{"calls_refused_total worker_full": 1, "turns_started_total": 1, "codex_starts_total started": 1, "codex_starts_total failed": 1,
 		"events_total unknown": 1, "events_total error": 1, "codex_line_errors_total parse": 1, "codex_output_bytes_total": 10,
 		"events_sent_total": 5, "relay_delay_seconds": 1, "journal_commit_duration_seconds": 1, "journal_commit_failures_total": 1,
 		"turns_ended_total succeeded": 1, "turns_ended_total failed": 1, "turn_duration_seconds succeeded": 1,
