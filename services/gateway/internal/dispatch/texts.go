@@ -65,6 +65,7 @@ func (m *Manager) status(ctx context.Context, sessionID string) (s render.Sessio
 		s.RunningFor = time.Since(running.AssignedAt)
 	}
 	s.WorkerUnreachable = m.Workers != nil && m.Workers.Missed(session.WorkerID)
+	s.WorkerDraining = m.Workers != nil && m.Workers.Draining(session.WorkerID)
 	return s, err
 }
 

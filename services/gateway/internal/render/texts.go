@@ -276,6 +276,8 @@ type SessionStatus struct {
 	HeldFor time.Duration
 	// WorkerUnreachable says that the conversation's worker cannot be reached.
 	WorkerUnreachable bool
+	// WorkerDraining says that it takes no new turns.
+	WorkerDraining bool
 	// ThreadID is the Codex thread; empty: the next message begins one.
 	ThreadID string
 }
@@ -297,6 +299,9 @@ func Status(s SessionStatus) string {
 	}
 	if s.HeldFor > 0 && s.Waiting > 0 {
 		lines = append(lines, "What waits goes on once you have decided, or with your next message, or in "+span(s.HeldFor)+".")
+	}
+	if s.WorkerDraining {
+		lines = append(lines, "The worker is being taken out of service. Nothing is lost: what waits runs once the conversation has moved, or the worker is back.")
 	}
 	if s.WorkerUnreachable {
 		lines = append(lines, "The worker cannot be reached right now. Nothing is lost: what waits runs when it is back.")
