@@ -22,6 +22,7 @@ import (
 	"telecodex.dev/services/internal/metrics"
 	"telecodex.dev/services/internal/profiling"
 	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/sqldb"
 	"telecodex.dev/services/internal/tracing"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
@@ -110,7 +111,7 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 		Log: c.Log.Named("tracing")}); err != nil {
 		return w, err
 	}
-	if w.journal, err = journal.Open(ctx, w.dir.Journal()); err != nil {
+	if w.journal, err = c.openJournal(ctx, w.dir.Journal()); err != nil {
 		return w, err
 	}
 	w.journal.Observe(w.meter.Committed)
@@ -137,6 +138,22 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 		w.listener, err = rpc.Listen(ctx, c.ListenAddr)
 	}
 	return w, err
+}
+
+// openJournal opens the journal. One that is damaged is kept, and a new one begun:
+// gateways see by its id that what ran here is interrupted, and have people decide.
+func (c Config) openJournal(ctx context.Context, path string) (*journal.Journal, error) {
+	j, err := journal.Open(ctx, path)
+	if sqldb.KindOf(err) != sqldb.Corrupt {
+		return j, err
+	}
+	aside, failed := journal.SetAside(path, time.Now())
+	if failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	c.Log.Error("the journal is damaged: it was set aside and a new one is begun; turns that ran are interrupted, and people are asked what to do",
+		zap.String("kept", aside), zap.Error(err))
+	return journal.Open(ctx, path)
 }
 
 func (w *worker) serverOptions() server.Options {

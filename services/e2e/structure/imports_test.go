@@ -76,7 +76,7 @@ func allowed() map[string][]string {
 		o + "meters":   {gen, protobuf, prometheus, metrics, rpc},
 		o + "turn":     {gen, protobuf, zap, crashpoint, tracing, o + "codex", o + "journal", o + "meters"},
 		o + "server":   {gen, protobuf, grpc, uuid, crashpoint, rpc, sqldb, tracing, o + "codex", o + "journal", o + "meters", o + "turn"},
-		"orchestrator": {gen, protobuf, grpc, uuid, zap, xterm, quota, checkup, command, crashpoint, health, lifecycle, logging, metrics, profiling, rpc, tracing,
+		"orchestrator": {gen, protobuf, grpc, uuid, zap, xterm, quota, checkup, command, crashpoint, health, lifecycle, logging, metrics, profiling, rpc, sqldb, tracing,
 			o + "archive", o + "codex", o + "journal", o + "meters", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},

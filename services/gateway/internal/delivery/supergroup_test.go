@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"testing"
+	"time"
 
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/telegramsim"
@@ -41,5 +42,21 @@ func TestAGroupThatBecameASupergroupIsFollowed(t *testing.T) {
 	w.sent(-1006, 3)
 	if n := len(w.sim.Calls(telegramsim.CallFilter{Method: "sendMessage", ChatID: -6})); n != 1 {
 		t.Errorf("the old group was called %d times", n)
+	}
+}
+
+func TestAMessageIsNotHeldBackByAClockThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	c, now := &chat{}, time.Now()
+	soon := now.Add(10 * time.Second)
+	if got := c.again(store.Outgoing{NotBefore: soon}); !got.Equal(soon) {
+		t.Errorf("it is tried again in %v", got.Sub(now))
+	}
+	if wait := c.again(store.Outgoing{NotBefore: now.Add(time.Hour)}).Sub(now); wait > lastBackoff+time.Second {
+		t.Errorf("it is tried again in %v", wait)
+	}
+	c.failures, c.resume = 1, soon
+	if got := c.again(store.Outgoing{NotBefore: now.Add(time.Hour)}); got != soon {
+		t.Errorf("it is tried again in %v", got.Sub(now))
 	}
 }

@@ -69,3 +69,12 @@ func (db *DB) Shift(ctx context.Context, by time.Duration) error {
 		return nil
 	})
 }
+
+// ReadOnly makes the database refuse every write, as a disk does that was mounted
+// again after a fault.
+func (db *DB) ReadOnly(ctx context.Context) error {
+	return db.sql.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "PRAGMA query_only = true")
+		return err
+	})
+}

@@ -1,11 +1,15 @@
 package journal_test
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
 
+	"telecodex.dev/services/internal/sqldb"
 	"telecodex.dev/services/orchestrator/internal/journal"
 )
 
@@ -67,5 +71,42 @@ func TestAnUnreadableRowFailsItsOwnCallAlone(t *testing.T) {
 	}
 	if r, err := j.Get(t.Context(), "sound"); err != nil || !r.Acknowledged {
 		t.Errorf("Get() = %+v, %v", r, err)
+	}
+}
+
+func TestDamageAnywhereIsFoundWhenTheJournalIsOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := open(t, path)
+	for i := range 200 {
+		name := fmt.Sprint("turn ", i)
+		_, log := accept(t, j, name)
+		finish(t, log, name, 1)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	for at := 3 * page; at+page <= len(content); at += page { // all but schema and roots
+		content[at], content[at+1], content[at+5] = 0xff, 0xff, 0xff
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := journal.Open(t.Context(), path); sqldb.KindOf(err) != sqldb.Corrupt {
+		t.Errorf("Open() = %v", err)
+	}
+	aside, err := journal.SetAside(path, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := os.ReadFile(aside); err != nil || !bytes.Equal(kept, content) {
+		t.Errorf("what is kept is not what was there (%v)", err)
+	}
+	if next := open(t, path); next.ID() == j.ID() {
+		t.Error("the new journal has the id of the old one")
 	}
 }

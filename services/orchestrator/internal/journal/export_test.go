@@ -32,3 +32,12 @@ func (j *Journal) Calls() int {
 	defer j.committer.mu.Unlock()
 	return len(j.committer.next.calls)
 }
+
+// ReadOnly makes the file refuse every write until it is opened again, as a disk does
+// that was mounted anew after a fault.
+func (j *Journal) ReadOnly(ctx context.Context) error {
+	return j.db.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "PRAGMA query_only = true")
+		return err
+	})
+}

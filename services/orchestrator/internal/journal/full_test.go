@@ -47,3 +47,31 @@ func TestFullDiskIsReportedToEveryoneAndLeavesTheJournalUsable(t *testing.T) {
 		t.Error("the events differ after the disk was freed")
 	}
 }
+
+func TestADiskThatBecomesReadOnlyIsNamedAndLosesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := open(t, path)
+	r, log := accept(t, j, "t1")
+	wait(t, log, texts("t1", 1, 2, 10), journal.Update{})
+	if err := j.ReadOnly(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := commit(log, texts("t1", 3, 1, 10), journal.Update{}); sqldb.KindOf(err) != sqldb.ReadOnly {
+		t.Errorf("the commit: %v", err)
+	}
+	if _, _, err := j.Accept(journal.NewTurn{TurnID: "t2", Created: epoch}); sqldb.KindOf(err) != sqldb.ReadOnly {
+		t.Errorf("Accept() = %v", err)
+	}
+	if n := len(readAll(t, j, r.Row, 0)); n != 2 {
+		t.Errorf("%d events are read", n)
+	}
+	j = open(t, path)
+	_, logs, err := j.Unfinished(t.Context())
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("%d turns are unfinished, %v", len(logs), err)
+	}
+	wait(t, logs[0], texts("t1", 3, 1, 10), journal.Update{})
+	if n := len(readAll(t, j, r.Row, 0)); n != 3 {
+		t.Errorf("then %d events are read", n)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,9 +48,11 @@ type Journal struct {
 	committer *committer
 }
 
-// Open opens or creates the journal at path. Close ends it.
+// Open opens or creates the journal at path, and looks through all of it: what is
+// damaged anywhere is not begun with. Close ends it.
 //
-// Errors: *sqldb.Error, *sqldb.SchemaError.
+// Errors: *sqldb.Error, of kind sqldb.Corrupt where the file is damaged;
+// *sqldb.SchemaError.
 func Open(ctx context.Context, path string) (*Journal, error) {
 	steps, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -59,13 +62,43 @@ func Open(ctx context.Context, path string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	id, err := identify(ctx, db)
+	err = sound(ctx, db)
+	var id string
+	if err == nil {
+		id, err = identify(ctx, db)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal: %w", err), db.Close())
 	}
 	// So the first commits are as fast as those of a worker that has run for long. A disk too full for it may be good for commits.
 	_ = sqldb.ExtendLog(path, logBytes)
 	return &Journal{db: db, id: id, committer: newCommitter(db)}, nil
+}
+
+// sound reads every page, but compares no index with its table.
+func sound(ctx context.Context, db *sqldb.DB) error {
+	return db.Read(ctx, func(tx *sql.Tx) error {
+		var first string
+		err := tx.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&first)
+		if err == nil && first != "ok" {
+			err = &sqldb.Error{Op: "check", Kind: sqldb.Corrupt, Err: errors.New("its pages contradict each other")}
+		}
+		return err
+	})
+}
+
+// SetAside moves the journal at path, which nobody has open, out of the way, and
+// says where it is.
+func SetAside(path string, now time.Time) (aside string, err error) {
+	aside = path + ".damaged-" + now.UTC().Format("20060102T150405.000Z")
+	// The file itself first: without it nothing is taken for a journal, whatever of
+	// the rest a crash leaves behind.
+	for _, part := range []string{"", "-wal", "-shm"} {
+		if err := os.Rename(path+part, aside+part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("set the journal aside: %w", err)
+		}
+	}
+	return aside, nil
 }
 
 // logBytes is the length that the write-ahead log begins with: about a thousand commits of one event.
