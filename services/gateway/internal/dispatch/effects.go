@@ -276,6 +276,10 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 		return r.postpone(ctx)
 	case lane.Renumber:
 		_, err := st.Postpone(ctx, t.ID, store.Outcome{Name: failed, ErrorCode: cycle.CodexContract, ErrorMessage: renumberedMessage})
+		if err == nil {
+			r.m.Meter.Again(meters.Renumbered)
+			r.traceTurn(failed, cycle.CodexContract)
+		}
 		return err
 	default:
 		return r.settle(ctx, e)

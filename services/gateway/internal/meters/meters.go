@@ -48,6 +48,7 @@ const (
 const (
 	NotStarted   = "not_started"   // Codex could not be started
 	NotResumable = "not_resumable" // its thread could not be resumed
+	Renumbered   = "renumbered"    // the worker knew its id as another turn's
 )
 
 // Meter is a gateway's counters.
@@ -90,7 +91,7 @@ func New() *Meter {
 		turns: set.Timers("turn_duration_seconds", "From the receipt of a message until its turn's outcome is stored.", long,
 			of("outcome", "succeeded", "failed", "cancelled", "interrupted")),
 		waits:    set.Timers("turn_wait_seconds", "From the receipt of a message until its first attempt has a worker.", append([]float64{0.01, 0.05, 0.25}, long...)),
-		attempts: set.Counters("turn_retries_total", "Further attempts that the gateway itself has queued.", of("reason", NotStarted, NotResumable)),
+		attempts: set.Counters("turn_retries_total", "Further attempts that the gateway itself has queued.", of("reason", NotStarted, NotResumable, Renumbered)),
 		moves:    set.Counters("sessions_moved_total", "Sessions that were taken from their worker.", of("reason", store.Moved, store.Lost, store.Gone)),
 		streams:  set.Counters("worker_streams_total", "Streams of events that were opened: to run a turn, or to watch it again.", of("call", "run", "watch")),
 		failures: set.Counters("worker_call_failures_total", "Streams of events that ended before their turn, by the worker's reason.", of("reason", append(rpc.ReasonWords(), rpc.ReasonWord(0))...)),
