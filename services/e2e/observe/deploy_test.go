@@ -3,6 +3,7 @@ package observe
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,7 @@ const (
 
 var (
 	selector   = regexp.MustCompile(`\b((?:telecodex|process|go)_[a-z0-9_]+)(?:\{([^}]*)\})?`)
+	series     = regexp.MustCompile(`\btelecodex_(?:gateway|orchestrator)_[a-z_]+`)
 	matcher    = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"`)
 	grouping   = regexp.MustCompile(`\b(?:by|on|without|ignoring)\s*\(([^)]*)\)`)
 	ruleExpr   = regexp.MustCompile(`(?m)^        expr: (?:\|-\n((?:          .*\n)+)|(.*))`)
@@ -164,6 +166,27 @@ func dashboardExpressions(t *testing.T) (all []string) {
 		}
 	}
 	return all
+}
+
+// An autoscaler that asks for a series that nobody has does nothing, and says nothing.
+func TestWhatIsDeployedNamesWhatIsThere(t *testing.T) {
+	t.Parallel()
+	known, files := table(t), 0
+	err := filepath.WalkDir("../../../deploy", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)) {
+			return err
+		}
+		files++
+		for _, s := range series.FindAllString(read(t, path), -1) {
+			if base := suffix.ReplaceAllString(s, ""); known[s].kind == "" && known[base].kind != "histogram" {
+				t.Errorf("%s: there is no series %s", path, s)
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 5 {
+		t.Errorf("%d files, %v", files, err)
+	}
 }
 
 // promtool is Prometheus' own: on the PATH, or where .ci/run puts it.

@@ -58,7 +58,7 @@ func TestTheLawHoldsAtEveryScrapeWhateverFails(t *testing.T) {
 		scrapes, err = s.watch(stop)
 		result <- err
 	}()
-	const rounds, each = 6, 8
+	const rounds, each = 4, 8
 	for round := range rounds {
 		for _, fault := range []telegramsim.Fault{
 			{Method: "sendMessage", Reset: true, Execute: true},
