@@ -173,7 +173,7 @@ func TestChaos(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := play(t, built, Config{
-				Name: tt.name, Seed: seed, For: length, Patience: 40 * time.Second,
+				Name: tt.name, Seed: seed, For: length, Least: messages(length), Patience: 40 * time.Second,
 				Chats: 50, Rate: 6, Waiting: 300,
 				Gateways:     []Lives{GatewayLives(seed, 0, freeze), GatewayLives(seed, 1, freeze)},
 				Workers:      []Lives{WorkerLives(seed, 0), WorkerLives(seed, 1)},
@@ -192,6 +192,9 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// messages are as many as a run of a length has to have: 2000 in ten minutes.
+func messages(length time.Duration) int { return int(length.Seconds()) * 10 / 3 }
+
 // thorough sees to it that a long run met everything there is to meet.
 func thorough(t *testing.T, r Report, length time.Duration) {
 	t.Helper()
@@ -209,7 +212,7 @@ func thorough(t *testing.T, r Report, length time.Duration) {
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(r.Done)), func(what string) bool { return strings.HasPrefix(what, leftBehind) }) {
 		t.Errorf("no worker without namespaces left anything behind")
 	}
-	if least := int(length.Seconds()) * 10 / 3; r.Verdict.Messages < least {
+	if least := messages(length); r.Verdict.Messages < least {
 		t.Errorf("%d messages are too few, at least %d were to be", r.Verdict.Messages, least)
 	}
 }
@@ -233,7 +236,7 @@ func weaker(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{Config: Config{Dir: place(t), Programs: programs, Containment: []string{"cgroup"}}}
+	r := &run{Config: Config{Dir: t.TempDir(), Programs: programs, Containment: []string{"cgroup"}}}
 	if err := r.install(0); err != nil {
 		t.Fatal(err)
 	}

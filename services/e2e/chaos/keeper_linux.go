@@ -21,12 +21,13 @@ const replaced = "another gateway has taken over bot"
 // keeper starts a program again and again, and sees to it that it dies as it is
 // to.
 type keeper struct {
-	name   string
-	start  func(env ...string) (*harness.Process, error)
-	lives  Lives
-	tally  *tally
-	logs   string
-	orders chan struct{} // to die now
+	name    string
+	serving string // what it says when its turn has come; empty: it always has
+	start   func(env ...string) (*harness.Process, error)
+	lives   Lives
+	tally   *tally
+	logs    string
+	orders  chan struct{} // to die now
 	// died is called after each death, with what the process said.
 	died  func(ctx context.Context, life Life, said string)
 	count int
@@ -59,12 +60,15 @@ func (k *keeper) run(ctx context.Context) error {
 
 // live lets a process live, and die.
 func (k *keeper) live(ctx context.Context, p *harness.Process, life Life) error {
-	limit := time.NewTimer(life.Within)
-	defer limit.Stop()
 	select {
 	case <-k.orders: // it was for a process that has died meanwhile
 	default:
 	}
+	if !life.Early {
+		k.awaitTurn(ctx, p)
+	}
+	limit := time.NewTimer(life.Within)
+	defer limit.Stop()
 	how := "at any time"
 	select {
 	case <-p.Done():
@@ -94,6 +98,22 @@ func (k *keeper) live(ctx context.Context, p *harness.Process, life Life) error 
 		k.tally.count("killed " + how + ": " + k.name)
 	}
 	return nil
+}
+
+// awaitTurn waits until a program does its work: a gateway may have to stand by
+// first, and one that dies before its turn has tried little.
+func (k *keeper) awaitTurn(ctx context.Context, p *harness.Process) {
+	const longest = 8 * time.Second
+	for end := time.Now().Add(longest); k.serving != "" && time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, 10*time.Millisecond) {
+		if strings.Contains(p.Stderr(), k.serving) {
+			return
+		}
+		select {
+		case <-p.Done():
+			return
+		default:
+		}
+	}
 }
 
 // freeze stops a process for a time, if it still lives. It may find then that it

@@ -81,6 +81,13 @@ func (p *people) waiting() int {
 	return len(p.open)
 }
 
+// written is how many messages there were so far.
+func (p *people) written() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.said)
+}
+
 // undecided says whether a command may have met another turn than it was meant
 // for, or a question waits to be answered.
 func (p *people) undecided() bool {

@@ -32,6 +32,9 @@ type Config struct {
 	// it never is); then everything may come to its end.
 	For   time.Duration
 	Until func(Report) bool
+	// Least is how many messages are to be written meanwhile, on a machine that is
+	// slow as well: then it lasts longer.
+	Least int
 	// Patience is how long nothing may change then.
 	Patience     time.Duration
 	Chats        int
@@ -135,7 +138,7 @@ func (r *run) startGateway(name string, env ...string) (*harness.Process, error)
 
 // havoc is the time in which things go wrong. In the end every program is dead.
 func (r *run) havoc(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.For)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.sim.Misbehave(r.Misbehaviour)
 	defer r.sim.Misbehave(telegramsim.Misbehaviour{})
@@ -150,6 +153,7 @@ func (r *run) havoc(ctx context.Context) error {
 	}
 	for i, lives := range r.Gateways {
 		g := r.keeper(fmt.Sprintf("gateway-%d", i), lives)
+		g.serving = `"msg":"serving"`
 		g.start = func(env ...string) (*harness.Process, error) { return r.startGateway(g.name, env...) }
 		g.died = func(ctx context.Context, life Life, _ string) { together(ctx, life, workers) }
 		group.Go(func() error { return g.run(ctx) })
@@ -159,6 +163,7 @@ func (r *run) havoc(ctx context.Context) error {
 	group.Go(func() error { r.restartIDs(ctx); return nil })
 	group.Go(func() error { r.narrate(ctx); return nil })
 	group.Go(func() error { return r.watch(ctx, cancel) })
+	group.Go(func() error { r.last(ctx); cancel(); return nil })
 	return group.Wait()
 }
 
@@ -183,6 +188,15 @@ func (r *run) restartIDs(ctx context.Context) {
 		if ctx.Err() == nil && r.people.restart(ctx) {
 			r.tally.count("update ids began anew")
 		}
+	}
+}
+
+// last waits until things have gone wrong for long enough: as long as it was to be,
+// and until people have written as much as they were to, if it takes twice as long.
+func (r *run) last(ctx context.Context) {
+	sleep(ctx, r.For)
+	for end := time.Now().Add(r.For); time.Now().Before(end) && ctx.Err() == nil && r.people.written() < r.Least; {
+		sleep(ctx, 100*time.Millisecond)
 	}
 }
 

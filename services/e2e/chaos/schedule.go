@@ -13,8 +13,11 @@ type Life struct {
 	// is killed from outside.
 	At  crashpoint.Point
 	Hit int
-	// Within is how long it may live: then it is killed wherever it is.
+	// Within is how long it may live, from when its turn has come: then it is
+	// killed wherever it is.
 	Within time.Duration
+	// Early: from its start, though it may only stand by.
+	Early bool
 	// Freeze stops it for so long before that, and lets it go on. A gateway that
 	// stands by may take its place.
 	Freeze time.Duration
@@ -51,7 +54,7 @@ func GatewayLives(seed uint64, gateway int, freeze time.Duration) Lives {
 			all = append(all, Life{At: p, Hit: passing(r, p, 4), Within: between(r, 3*time.Second, 6*time.Second), Together: r.IntN(10) == 0})
 		}
 		for range 4 {
-			all = append(all, Life{Within: between(r, 50*time.Millisecond, 2*time.Second), Together: r.IntN(4) == 0})
+			all = append(all, Life{Within: between(r, 50*time.Millisecond, 2*time.Second), Early: r.IntN(4) == 0, Together: r.IntN(4) == 0})
 		}
 		return append(all, Life{Within: between(r, 500*time.Millisecond, time.Second), Freeze: freeze})
 	}, 100*time.Millisecond)
