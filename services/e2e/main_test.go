@@ -158,7 +158,12 @@ func (s *system) eventually(what string, cond func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			s.t.Fatalf("never: %s\ngateway: %s", what, s.gateway.Stderr())
+			for _, p := range []*harness.Process{s.gateway, s.worker} {
+				if p != nil {
+					s.t.Log(p.Stderr())
+				}
+			}
+			s.t.Fatalf("never: %s", what)
 		}
 	}
 }

@@ -47,6 +47,13 @@ func New(t testing.TB, dir, name string) *Authority {
 	return a
 }
 
+// In is the same authority, which writes what it signs into another directory.
+func (a *Authority) In(dir string) *Authority {
+	there := *a
+	there.dir = dir
+	return &there
+}
+
 // Another is an authority beside this one, with a file in the same directory.
 func (a *Authority) Another(name string) *Authority { return New(a.t, a.dir, name) }
 
