@@ -3,6 +3,7 @@ package orchestrator_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -163,6 +164,12 @@ func TestWorkspaceOfASessionIsItsOwnAndKept(t *testing.T) {
 	found, err := filepath.Glob(filepath.Join(w.config.StateDir, "workspaces", "*", "dump"))
 	if err != nil || len(found) != 2 {
 		t.Errorf("workspaces with a dump: %v, %v", found, err)
+	}
+	for _, dump := range found {
+		dir := filepath.Dir(dump)
+		if info, err := os.Stat(dir); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v: others may look into it", dir, info.Mode(), err)
+		}
 	}
 	content, err := os.ReadFile(filepath.Join(roots, "dump"))
 	if err != nil {
