@@ -110,8 +110,11 @@ func (d *Directory) lost(e *entry, heard bool, err error) {
 		}
 	})
 	if heard || !before.Tried || trouble != before.Trouble {
-		d.config.Log.Warn("worker cannot be reached", zap.String("address", before.Address), zap.Error(err),
-			zap.String("why", trouble.What), zap.String("mend", trouble.Mend))
+		log := d.config.Log.With(zap.String("address", before.Address))
+		if trouble != (Trouble{}) {
+			log = log.With(zap.String("why", trouble.What), zap.String("mend", trouble.Mend))
+		}
+		log.Warn("worker cannot be reached", zap.Error(err))
 	}
 }
 
