@@ -31,6 +31,7 @@ const (
 	checkup    = "internal/checkup"
 	command    = "internal/command"
 	crashpoint = "internal/crashpoint"
+	diskfile   = "internal/diskfile"
 	health     = "internal/health"
 	lifecycle  = "internal/lifecycle"
 	logging    = "internal/logging"
@@ -54,6 +55,7 @@ func allowed() map[string][]string {
 		checkup:    {xsys},
 		command:    {},
 		crashpoint: {},
+		diskfile:   {xsys},
 		health:     {grpc, command, lifecycle, rpc},
 		lifecycle:  {xsync},
 		logging:    {zap},
@@ -65,11 +67,11 @@ func allowed() map[string][]string {
 		bearer:     {grpc, zap, reload},
 		quota:      {xtime},
 		rpc:        {gen, protobuf, grpc, errdetails, zap, xtime, bearer, checkup, mtls, quota},
-		sqldb:      {sqlite, pgx, xsys},
+		sqldb:      {sqlite, pgx, diskfile},
 
 		// The worker: proctree and journal at the bottom, the gRPC edge on top.
 		o + "proctree": {xsys},
-		o + "statedir": {uuid, xsys},
+		o + "statedir": {uuid, diskfile},
 		o + "archive":  {},
 		o + "codex":    {gen, protobuf, uuid, o + "proctree"},
 		o + "journal":  {gen, protobuf, uuid, sqldb},
@@ -92,7 +94,7 @@ func allowed() map[string][]string {
 		g + "workers":   {gen, grpc, zap, lifecycle, rpc},
 		g + "meters":    {gen, prometheus, metrics, rpc, g + "cycle", g + "store", g + "workers"},
 		g + "delivery":  {zap, crashpoint, lifecycle, tracing, g + "admission", g + "botapi", g + "cycle", g + "meters", g + "store"},
-		g + "poller":    {zap, crashpoint, tracing, g + "admission", g + "botapi", g + "cycle", g + "meters", g + "store"},
+		g + "poller":    {zap, crashpoint, diskfile, tracing, g + "admission", g + "botapi", g + "cycle", g + "meters", g + "store"},
 		g + "dispatch": {gen, protobuf, grpc, zap, xsync, crashpoint, lifecycle, rpc, tracing,
 			g + "admission", g + "cycle", g + "lane", g + "meters", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"telecodex.dev/services/internal/diskfile"
 )
 
 // ErrLocked says that another holder, in this process or another, has the lock.
-var ErrLocked = errors.New("the lock is held")
+var ErrLocked = diskfile.ErrLocked
 
 // Lock is an exclusive lock on a file. The system takes it back when its holder
 // dies, however that happens, which no file with a process id in it can say.
@@ -23,7 +25,7 @@ func TryLock(path string) (*Lock, error) {
 	if err != nil {
 		return nil, &Error{Op: "open", Kind: kindOfFile(err), Err: err}
 	}
-	if err := lockFile(file); err != nil {
+	if err := diskfile.Lock(file); err != nil {
 		if !errors.Is(err, ErrLocked) {
 			err = &Error{Op: "lock", Kind: kindOfFile(err), Err: err}
 		}
@@ -43,7 +45,7 @@ func Locked(path string) (bool, error) {
 		return false, &Error{Op: "open", Kind: kindOfFile(err), Err: err}
 	}
 	defer file.Close()
-	err = lockFile(file)
+	err = diskfile.Lock(file)
 	if err != nil && !errors.Is(err, ErrLocked) {
 		return false, &Error{Op: "lock", Kind: kindOfFile(err), Err: err}
 	}

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"unicode/utf8"
+
+	"telecodex.dev/services/internal/diskfile"
 )
 
 // CursorFileError says that the cursor file cannot be read or written.
@@ -82,44 +82,8 @@ func parseCursor(text []byte) (*int64, error) {
 // or the new one. Missing directories are made with mode 0700. Errors are
 // *CursorFileError.
 func WriteCursor(path string, next int64) error {
-	if err := replaceFile(path, fmt.Appendf(nil, `{"committed_floor": %d, "version": 1}`, next)); err != nil {
+	if err := diskfile.Replace(path, fmt.Appendf(nil, `{"committed_floor": %d, "version": 1}`, next)); err != nil {
 		return &CursorFileError{"save", path, err}
 	}
 	return nil
-}
-
-func replaceFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	// There is one writer; a name of its own each time would pile up files.
-	temporary := path + ".tmp"
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename durable. Windows has no such call, and needs none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

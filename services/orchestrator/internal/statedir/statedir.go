@@ -9,11 +9,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"telecodex.dev/services/internal/diskfile"
 )
 
 // LockedError says that another worker uses the directory.
@@ -22,9 +23,6 @@ type LockedError struct{ Path string }
 func (e *LockedError) Error() string {
 	return fmt.Sprintf("state directory %s is used by another worker: stop it, or choose another directory", e.Path)
 }
-
-// errLocked is what tryLock returns when another process has the lock.
-var errLocked = errors.New("locked")
 
 // Dir is a locked state directory.
 type Dir struct {
@@ -45,8 +43,8 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	d.lock = lock
-	if err := tryLock(lock); err != nil {
-		if errors.Is(err, errLocked) {
+	if err := diskfile.Lock(lock); err != nil {
+		if errors.Is(err, diskfile.ErrLocked) {
 			err = &LockedError{Path: path}
 		}
 		return nil, errors.Join(err, lock.Close())
@@ -67,8 +65,8 @@ func InUse(path string) (bool, error) {
 		return false, fmt.Errorf("state directory: %w", err)
 	}
 	defer lock.Close()
-	err = tryLock(lock)
-	if errors.Is(err, errLocked) {
+	err = diskfile.Lock(lock)
+	if errors.Is(err, diskfile.ErrLocked) {
 		return true, nil
 	}
 	return false, err
@@ -97,7 +95,7 @@ func workerID(path string) (string, error) {
 		return "", err
 	}
 	id := uuid.NewString()
-	return id, replaceFile(path, []byte(id+"\n"))
+	return id, diskfile.Replace(path, []byte(id+"\n"))
 }
 
 // CountStart notes that the worker is started, and returns how often it was. A
@@ -113,43 +111,10 @@ func (d *Dir) CountStart() (int, error) {
 		n = 0
 	}
 	n = min(n+1, math.MaxInt32)
-	if err := replaceFile(path, fmt.Appendf(nil, "%d\n", n)); err != nil {
+	if err := diskfile.Replace(path, fmt.Appendf(nil, "%d\n", n)); err != nil {
 		return 0, fmt.Errorf("state directory: %w", err)
 	}
 	return int(n), nil
-}
-
-// replaceFile writes a file such that a power cut leaves the old content or the
-// new one.
-func replaceFile(path string, content []byte) error {
-	temporary := path + ".tmp" // the lock makes this its only writer
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename durable. Windows has no such call, and needs none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	file, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
 }
 
 // Close unlocks the directory.

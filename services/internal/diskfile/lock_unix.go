@@ -1,6 +1,6 @@
 //go:build unix
 
-package sqldb
+package diskfile
 
 import (
 	"errors"
@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile uses flock and not fcntl: its locks belong to the open file, so that
+// Lock takes the lock on an open file, which goes with it, or fails with ErrLocked at
+// once. It uses flock and not fcntl: its locks belong to the open file, so that
 // two holders in one process exclude each other too.
-func lockFile(file *os.File) error {
+func Lock(file *os.File) error {
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
