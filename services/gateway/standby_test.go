@@ -18,6 +18,7 @@ import (
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/bound"
 	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/internal/telegramsim"
 )
@@ -200,7 +201,7 @@ func TestADeadHolderOfAFileIsReplacedWithoutWaitingForTheTTL(t *testing.T) {
 	}
 	killed := time.Now()
 	second.is(t, "serves", serving)
-	t.Logf("taken over after %v", time.Since(killed))
+	t.Log(bound.Bound{Unit: "takeover-s", Limit: 2}.Verdict(time.Since(killed).Seconds()))
 	sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
 	eventually(t, "answered", func() bool { return len(sim.Messages(1000)) == 1 })
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
+	"telecodex.dev/services/internal/bound"
 	"telecodex.dev/services/internal/sqldb"
 	"telecodex.dev/services/internal/telegramsim"
 )
@@ -33,7 +34,7 @@ func TestAFrozenHolderIsReplacedAndNeitherWritesNorSendsWhenItWakes(t *testing.T
 		first.freeze(t, dsn)
 		frozen := time.Now()
 		second.is(t, "serves", serving)
-		t.Logf("taken over after %v", time.Since(frozen))
+		t.Log(bound.Bound{Unit: "takeover-s", Limit: (ttl + 2*time.Second).Seconds()}.Verdict(time.Since(frozen).Seconds()))
 		for i := range 3 {
 			sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: fmt.Sprint("meanwhile ", i)})
 		}

@@ -21,6 +21,10 @@ type series struct {
 	unit    string
 	slack   float64 // growth that means nothing, however small the figure is
 	samples []sample
+	// rests says that the figure is judged by what it is while nothing is to be done,
+	// before and after: how much goes on at once does not count then.
+	rests         bool
+	before, after float64
 }
 
 // stretches is in how many parts a measurement is cut. The least figure of each
@@ -75,12 +79,17 @@ func (s series) judge() (verdict string, flat bool) {
 	}
 	grown := perHour * hours
 	flat = grown <= max(flatWithin*mean, s.slack)
+	rest := ""
+	if s.rests {
+		flat = s.after <= s.before+s.slack
+		rest = fmt.Sprintf("; at rest %.4g, then %.4g", s.before, s.after)
+	}
 	word := "flat"
 	if !flat {
 		word = "NOT FLAT"
 	}
-	return fmt.Sprintf("%s: mean %.4g %s, slope %+.3g %s/h, %+.3g in %v: %s", s.name, mean, s.unit, perHour, s.unit, grown,
-		time.Duration(math.Round(hours*3600))*time.Second, word), flat
+	return fmt.Sprintf("%s: mean %.4g %s, slope %+.3g %s/h, %+.3g in %v%s: %s", s.name, mean, s.unit, perHour, s.unit, grown,
+		time.Duration(math.Round(hours*3600))*time.Second, rest, word), flat
 }
 
 func TestSlope(t *testing.T) {
@@ -109,6 +118,13 @@ func TestSlope(t *testing.T) {
 		s := series{name: "x", unit: "MB", slack: tt.slack, samples: tt.samples}
 		if verdict, flat := s.judge(); flat != tt.flat {
 			t.Errorf("%s: %s", tt.name, verdict)
+		}
+	}
+	busy := series{name: "x", slack: 2, samples: points(100, 1), rests: true, before: 30}
+	for after, want := range map[float64]bool{29: true, 32: true, 33: false} {
+		busy.after = after
+		if verdict, flat := busy.judge(); flat != want {
+			t.Error(verdict)
 		}
 	}
 	if mean, perHour := (series{samples: []sample{{0, 10}, {30 * time.Minute, 11}, {time.Hour, 12}}}).line(); mean != 11 || math.Abs(perHour-2) > 1e-9 {

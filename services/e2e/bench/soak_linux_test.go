@@ -22,6 +22,9 @@ const (
 	soakRate  = 50 // updates a second
 	soakChats = 50
 	soakLooks = 5 * time.Second // between two looks
+	// soakRests is longer than connections are kept that nobody uses, and than it
+	// takes a service to give memory back.
+	soakRests = 100 * time.Second
 	// soakKept is so few that both databases are full soon: from then on they are
 	// to stay as they are.
 	soakKept = 2000
@@ -50,6 +53,10 @@ func soak(b *testing.B, length time.Duration) {
 	s := start(b, settings{chats: soakChats, slots: 16, codex: codex, kept: soakKept})
 	s.warm(b)
 	figures := s.figures()
+	s.say(soakChats, "hello") // what each session takes is there before
+	s.answered(b, 1+soakChats)
+	rest(b, soakRests)
+	figures.rest(b, func(f *figure, value float64) { f.before = value })
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	began := time.Now()
@@ -67,17 +74,20 @@ func soak(b *testing.B, length time.Duration) {
 			}
 		}
 	}
-	answers := s.answered(b, count+1)
+	answers := s.answered(b, count+1+soakChats)
 	b.ReportMetric(float64(count)/time.Since(began).Seconds(), "updates/s")
+	rest(b, soakRests)
+	figures.rest(b, func(f *figure, value float64) { f.after = value })
 	b.Logf("%d messages in %v, each answered once, the last one %v after the end; load average %s", count, length,
-		answers[count].At.Sub(began.Add(length)).Round(time.Millisecond), loads(b))
+		answers[len(answers)-1].At.Sub(began.Add(length)).Round(time.Millisecond), loads(b))
+	var verdicts []string // in one go: of more than ten, a benchmark leaves some out
 	for _, one := range figures {
 		verdict, flat := one.judge()
-		b.Log(verdict)
-		if !flat {
+		if verdicts = append(verdicts, verdict); !flat {
 			b.Fail()
 		}
 	}
+	fmt.Fprintln(os.Stderr, strings.Join(verdicts, "\n"))
 	s.stop(b)
 }
 
@@ -108,20 +118,30 @@ func (f figures) look(b *testing.B, at time.Duration) {
 	}
 }
 
+// rest reads what is judged at rest.
+func (f figures) rest(b *testing.B, note func(*figure, float64)) {
+	for _, one := range f {
+		if one.rests {
+			note(one, one.read(b))
+		}
+	}
+}
+
 func (s *system) figures() (all figures) {
-	add := func(name, unit string, slack float64, read func(testing.TB) float64) {
-		all = append(all, &figure{series{name: name, unit: unit, slack: slack}, read})
+	add := func(name, unit string, slack float64, rests bool, read func(testing.TB) float64) {
+		all = append(all, &figure{series{name: name, unit: unit, slack: slack, rests: rests}, read})
 	}
 	for _, one := range []struct {
 		name, metrics string
 		pid           int
 	}{{"gateway", s.metrics, s.gateway.PID()}, {"orchestrator", s.worker.Metrics, s.worker.PID()}} {
-		add(one.name+" memory", "MB", 2, func(t testing.TB) float64 { return megabytes(rss(t, one.pid)) })
-		add(one.name+" goroutines", "", 5, func(t testing.TB) float64 { return gauge(t, one.metrics, "go_goroutines") })
-		add(one.name+" descriptors", "", 5, func(t testing.TB) float64 { return float64(descriptors(t, one.pid)) })
+		add(one.name+" memory", "MB", 2, false, func(t testing.TB) float64 { return megabytes(rss(t, one.pid)) })
+		add(one.name+" live heap", "MB", 1, true, func(t testing.TB) float64 { return gauge(t, one.metrics, "go_memstats_heap_alloc_bytes") / 1e6 })
+		add(one.name+" goroutines", "", 3, true, func(t testing.TB) float64 { return gauge(t, one.metrics, "go_goroutines") })
+		add(one.name+" descriptors", "", 3, true, func(t testing.TB) float64 { return float64(descriptors(t, one.pid)) })
 	}
-	add("gateway's store", "MB", 1, func(t testing.TB) float64 { return megabytes(sizeOf(t, filepath.Join(s.dir, "gateway.db*"))) })
-	add("worker's journal", "MB", 1, func(t testing.TB) float64 {
+	add("gateway's store", "MB", 1, false, func(t testing.TB) float64 { return megabytes(sizeOf(t, filepath.Join(s.dir, "gateway.db*"))) })
+	add("worker's journal", "MB", 1, false, func(t testing.TB) float64 {
 		return megabytes(sizeOf(t, filepath.Join(s.worker.StateDir(), "private", "journal.db*")))
 	})
 	return all
