@@ -7,7 +7,7 @@ ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS worker
 RUN { test -s /etc/ssl/certs/ca-certificates.crt && command -v git; } >/dev/null || \
     { apt-get update && apt-get install -y --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/*; }
-RUN mkdir -p /var/lib/telecodex && chmod 700 /var/lib/telecodex && chown 10002:10002 /var/lib/telecodex
+RUN mkdir -p /var/lib/telecodex/codex && chmod -R 700 /var/lib/telecodex && chown -R 10002:10002 /var/lib/telecodex
 COPY bin/image/orchestrator bin/image/telecodex-contain /usr/local/bin/
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
     HOME=/var/lib/telecodex CODEX_HOME=/var/lib/telecodex/codex ORCHESTRATOR_STATE_DIR=/var/lib/telecodex/state

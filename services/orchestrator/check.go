@@ -201,7 +201,7 @@ func checkSandbox(ctx context.Context, engine *codex.Exec, mode, dir string) che
 		return notRun(name, err)
 	case !can:
 		return checkup.Broken(name, "Codex cannot run a command in it here: no command of a turn will work",
-			"let it make namespaces (in Docker: security_opt seccomp=unconfined; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); or, where a "+
+			"let it make namespaces (in Docker: security_opt seccomp=unconfined and, with AppArmor, apparmor=unconfined; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); or, where a "+
 				"container of its own is the sandbox, set ORCHESTRATOR_ALLOWED_SANDBOXES and CHANNEL_CODEX_SANDBOX_MODE to "+danger)
 	}
 	return checkup.Well(name, "a command ran in it")

@@ -34,6 +34,18 @@ func TestHealthcheckAsksTheWorkerThatRuns(t *testing.T) {
 	}
 }
 
+func TestDoctorLooksAtWhatAWorkerNeeds(t *testing.T) {
+	config := testConfig(t)
+	flags := []string{"doctor", "--codex-bin", fakecodex, "--codex-home", t.TempDir(), "--state-dir", config.StateDir, "--codex-env"}
+	if status, stdout := program(t, append(flags, "FAKE_CODEX_EXPECT_SANDBOX=workspace-write")...); status != 0 || !strings.Contains(stdout, "ok    sandbox workspace-write: ") ||
+		!strings.Contains(stdout, ", 0 fail\n") {
+		t.Errorf("status %d\n%s", status, stdout)
+	}
+	if status, stdout := program(t, append(flags, "FAKE_CODEX_SANDBOX=no")...); status != 1 || !strings.Contains(stdout, "mend: ") || !strings.Contains(stdout, "seccomp=unconfined") {
+		t.Errorf("status %d\n%s", status, stdout)
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

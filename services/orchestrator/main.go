@@ -35,6 +35,8 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 		return refuse(stdout, err)
 	}
 	switch page.Word() {
+	case doctorWord:
+		return runDoctor(ctx, config, stdout)
 	case drainWord:
 		return runDrain(ctx, config, given, stdout, stderr)
 	case exportWord, importWord:

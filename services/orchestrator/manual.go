@@ -10,13 +10,13 @@ func Manual() command.Command {
 	return command.Command{
 		Name:    "orchestrator",
 		Summary: "run Codex for gateways",
-		Synopsis: []string{"orchestrator [--flag value …]", "orchestrator healthcheck [--flag value …]",
+		Synopsis: []string{"orchestrator [--flag value …]", "orchestrator healthcheck|doctor [--flag value …]",
 			"orchestrator drain|export|import [--flag value …]"},
 		Description: "A worker: runs Codex as a child process for each turn, makes each line of its output a typed event, " +
 			"journals it, and streams it over gRPC. Any number of workers may serve a gateway; each owns its own disk. The " +
 			"log goes to standard error.\n\n" +
 			"A flag outweighs its variable, and that the default; a variable that is empty means the default.",
-		Commands:  []command.Command{health.Page("orchestrator", "ORCHESTRATOR_LISTEN_ADDR", Flags()), drainPage(), exportPage(), importPage()},
+		Commands:  []command.Command{health.Page("orchestrator", "ORCHESTRATOR_LISTEN_ADDR", Flags()), doctorPage(), drainPage(), exportPage(), importPage()},
 		Flags:     Flags(),
 		Variables: Variables(),
 		Statuses: []command.Entry{

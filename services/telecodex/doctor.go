@@ -30,7 +30,7 @@ func doctor(ctx context.Context, given command.Values, env lifecycle.Lookup, std
 	show := func([]checkup.Finding) error { return nil }
 	waiting := func(string) (stop func()) { return func() {} }
 	if !asJSON {
-		show = func(found []checkup.Finding) error { return printFindings(stdout, found) }
+		show = func(found []checkup.Finding) error { return checkup.Print(stdout, found) }
 		if stdout == os.Stdout && term.IsTerminal(int(os.Stdout.Fd())) {
 			waiting = func(name string) (stop func()) { return countUp(stdout, name) }
 		}
@@ -48,7 +48,7 @@ func doctor(ctx context.Context, given command.Values, env lifecycle.Lookup, std
 	if err == nil && asJSON {
 		err = json.NewEncoder(stdout).Encode(diagnosis{Status: checkup.Worst(found), Version: command.Version("telecodex"), Checks: found})
 	} else if err == nil {
-		err = printSum(stdout, found)
+		err = checkup.PrintSum(stdout, found)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -174,29 +174,6 @@ func sharedUser(g gateway.Config, w orchestrator.Config, uid int) checkup.Findin
 		return checkup.Doubtful(name, detail, "run gateway and orchestrator as two programs under two users, neither of them root; or at least give the token in a file (CHANNEL_TOKEN_FILE)")
 	}
 	return checkup.Doubtful(name, detail, "where that is not enough, run gateway and orchestrator as two programs under two users")
-}
-
-// printFindings prints a line for each finding, and one for its mend.
-func printFindings(w io.Writer, found []checkup.Finding) error {
-	for _, f := range found {
-		text := fmt.Sprintf("%-4s  %s: %s\n", f.Verdict, f.Name, f.Detail)
-		if f.Mend != "" {
-			text += fmt.Sprintf("      mend: %s\n", f.Mend)
-		}
-		if _, err := io.WriteString(w, text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func printSum(w io.Writer, found []checkup.Finding) error {
-	count := map[checkup.Verdict]int{}
-	for _, f := range found {
-		count[f.Verdict]++
-	}
-	_, err := fmt.Fprintf(w, "%d ok, %d warn, %d fail\n", count[checkup.OK], count[checkup.Warn], count[checkup.Fail])
-	return err
 }
 
 // countUp shows on a terminal what is waited for, until stop wipes it away.

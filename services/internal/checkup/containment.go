@@ -2,7 +2,7 @@ package checkup
 
 // Containment says what a worker's containment holds, and what not.
 func Containment(name, kind string) Finding {
-	const mend = "let the worker make namespaces (in Docker: security_opt seccomp=unconfined; kernel.unprivileged_userns_clone=1), or give it a user of its own"
+	const mend = "let the worker make namespaces (in Docker: security_opt seccomp=unconfined, systempaths=unconfined and, with AppArmor, apparmor=unconfined; kernel.unprivileged_userns_clone=1), or give it a user of its own"
 	switch kind {
 	case "namespace":
 		return Well(name, "namespace: nothing of a turn outlives it, not even the worker's SIGKILL, and Codex sees neither the worker's state nor the gateway's")

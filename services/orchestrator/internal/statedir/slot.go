@@ -38,7 +38,8 @@ var shared = [...]string{"auth.json", "config.toml", "AGENTS.md"}
 
 // CodexHome makes the directory's own CODEX_HOME, and returns its path. What
 // people write comes from login by symbolic links, which lead nowhere until it is
-// written there; what the directory has of its own stays. An empty login is none.
+// written there; what the directory has of its own stays. login is made where it
+// is missing: Codex does not begin, nor log in, without. An empty one is none.
 func (d *Dir) CodexHome(login string) (string, error) {
 	home := filepath.Join(d.path, "codex")
 	if err := os.MkdirAll(home, 0o700); err != nil {
@@ -46,6 +47,9 @@ func (d *Dir) CodexHome(login string) (string, error) {
 	}
 	if login == "" {
 		return home, nil
+	}
+	if err := os.MkdirAll(login, 0o700); err != nil {
+		return "", fmt.Errorf("login: %w", err)
 	}
 	for _, name := range shared {
 		if err := link(filepath.Join(login, name), filepath.Join(home, name)); err != nil {

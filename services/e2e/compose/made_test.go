@@ -1,0 +1,161 @@
+//go:build compose
+
+package compose_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// demo is the project of the demonstration.
+const demo = "telecodex-demo"
+
+// remains are what an engine has of a project: containers, volumes, networks,
+// images.
+func remains(t *testing.T, project string) string {
+	t.Helper()
+	label := "label=com.docker.compose.project=" + project
+	var all strings.Builder
+	for _, args := range [][]string{{"ps", "--all"}, {"volume", "ls"}, {"network", "ls"}, {"images"}} {
+		all.WriteString(must(t, nil, "docker", append(args, "--quiet", "--filter", label)...))
+	}
+	return all.String()
+}
+
+// shown is what the lines of docs/DEPLOY.md do here, and what their output must
+// match. They are run in their order, on the ports that they name.
+var shown = map[string]string{
+	"SCALE=3 make up": ``,
+	`curl -s -d '{"chat_id": 123456789, "text": "hello"}' http://127.0.0.1:8081/control/inject`: `"update_id":`,
+	`curl -s 'http://127.0.0.1:8081/control/messages?chat_id=123456789'`:                        `You said: hello`,
+	"docker compose -f deploy/compose.yaml -f deploy/compose.demo.yaml ps":                      `(?s)gateway.*\(healthy\).*orchestrator-3.*\(healthy\)`,
+	"make down": ``,
+	// Looked at, not done: it fetches the real Codex, and asks the real Telegram.
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 make up": `deploy/stack up`,
+	// Their images come from a registry.
+	`OVERLAYS="postgres observability" make up`: `deploy/stack up`,
+	"docker compose -f deploy/compose.yaml -f deploy/compose.postgres.yaml -f deploy/compose.observability.yaml config --quiet": ``,
+	"make install DESTDIR=staging PREFIX=/usr": ``,
+	"TARGETS=linux/amd64 make release":         `deploy/release dist`,
+}
+
+// looked are the lines that are not done.
+func looked(line string) bool {
+	return strings.Contains(line, "CHANNEL_TOKEN_FILE") || strings.Contains(line, "OVERLAYS") || strings.Contains(line, "release")
+}
+
+// The lines of docs/DEPLOY.md work as printed, and the demonstration leaves nothing.
+func TestEveryLineOfTheDocumentWorks(t *testing.T) {
+	needEngine(t)
+	if remains(t, demo) != "" {
+		t.Fatalf("the demonstration runs already: make down ends it")
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := command(ctx, nil, "make", "down"); err != nil {
+			t.Error(err)
+		}
+		if err := os.RemoveAll(filepath.Join(root, "staging")); err != nil {
+			t.Error(err)
+		}
+	})
+	text, err := os.ReadFile(filepath.Join(root, "docs", "DEPLOY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		for line := range strings.Lines(block[1]) {
+			try(t, strings.TrimSpace(line))
+		}
+	}
+	if left := remains(t, demo); left != "" {
+		t.Errorf("make down left\n%s", left)
+	}
+	installed(t)
+}
+
+// try runs a line, until it shows what it must: an answer takes its time.
+func try(t *testing.T, line string) {
+	t.Helper()
+	pattern, known := shown[line]
+	if !known {
+		t.Errorf("no test runs %q", line)
+		return
+	}
+	run := line
+	if looked(line) {
+		run = strings.Replace(line, "make ", "make --dry-run ", 1)
+	}
+	want := regexp.MustCompile(pattern)
+	for deadline := time.Now().Add(patience); ; {
+		output, err := command(t.Context(), nil, "sh", "-c", run)
+		if err == nil && want.MatchString(output) {
+			return
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%s: %v\n%s", line, err, output)
+		}
+		timer := time.NewTimer(200 * time.Millisecond)
+		<-timer.C
+	}
+}
+
+// installed looks at what make install has installed.
+func installed(t *testing.T) {
+	t.Helper()
+	staging, err := filepath.Abs(filepath.Join(root, "staging", "usr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if output := must(t, nil, filepath.Join(staging, "bin", "orchestrator"), "--version"); !strings.HasPrefix(output, "orchestrator ") {
+		t.Errorf("installed: %s", output)
+	}
+	units, err := filepath.Glob(filepath.Join(staging, "lib", "systemd", "system", "telecodex-*.service"))
+	if err != nil || len(units) != 2 {
+		t.Fatalf("units: %q, %v", units, err)
+	}
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil || !strings.Contains(string(text), "ExecStart=/usr/bin/") || strings.Contains(string(text), "@PREFIX@") {
+			t.Errorf("%s: %v\n%s", unit, err, text)
+		}
+	}
+}
+
+// Doctor says in a worker's container what the sandbox needs: with the default
+// profiles it fails and says what mends it, as the compose file has it it is well.
+func TestDoctorKnowsWhatAContainerForbids(t *testing.T) {
+	needEngine(t)
+	if _, err := exec.LookPath("npm"); err != nil {
+		t.Skip("SKIPPED, NOT TESTED: npm is not installed, so the image with the real Codex cannot be built")
+	}
+	must(t, nil, "deploy/stage-codex")
+	const project = "telecodex-doctor"
+	compose := []string{"compose", "--project-name", project, "--file", "deploy/compose.yaml"}
+	must(t, nil, "docker", append(compose, "build", "--quiet", "orchestrator")...)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := command(ctx, nil, "docker", append(compose, "down", "--volumes", "--rmi", "local")...); err != nil {
+			t.Error(err)
+		}
+	})
+	key := []string{"--env", "CODEX_API_KEY=none", "--env", "ORCHESTRATOR_CODEX_ENV=CODEX_API_KEY"}
+
+	plain, err := command(t.Context(), nil, "docker", append(append([]string{"run", "--rm"}, key...), project+"-orchestrator", "doctor")...)
+	if err == nil || !strings.Contains(plain, "fail  sandbox workspace-write: ") || !strings.Contains(plain, "seccomp=unconfined") || !strings.Contains(plain, "systempaths=unconfined") {
+		t.Errorf("in a default container: %v\n%s", err, plain)
+	}
+	args := append(append(compose, "run", "--rm", "--no-deps"), key...)
+	well, err := command(t.Context(), nil, "docker", append(args, "orchestrator", "doctor")...)
+	if err != nil || !strings.Contains(well, "ok    sandbox workspace-write: ") || !strings.Contains(well, "ok    containment: namespace") {
+		t.Errorf("in compose's container: %v\n%s", err, well)
+	}
+}
