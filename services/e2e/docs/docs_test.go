@@ -22,9 +22,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// deployDocument needs a container engine.
-const deployDocument = "docs/DEPLOY.md"
-
 // deployDocument needs a container engine: package compose runs its lines.
 const deployDocument = "docs/DEPLOY.md"
 
