@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,14 +17,19 @@ import (
 
 // BenchmarkWorkers is how throughput grows with workers: turns of a second, sixteen
 // slots to a worker, a chat for each slot, each of which writes eight messages at
-// once. What one worker does is the measure of the others.
+// once. What one worker does is the measure of the others. Codex is a script, since
+// all of them share the processors of one machine.
 func BenchmarkWorkers(b *testing.B) {
 	const slots, each = 16, 8
+	codex := filepath.Join(b.TempDir(), "codex")
+	if err := os.WriteFile(codex, []byte(strings.Replace(instant, "prompt=\n", "sleep 1\nprompt=\n", 1)), 0o755); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		alone := 0.0
 		for _, workers := range []int{1, 2, 4} {
 			chats := workers * slots
-			s := start(b, settings{chats: chats, slots: slots, scenario: "turn_1s", workers: workers})
+			s := start(b, settings{chats: chats, slots: slots, codex: codex, workers: workers})
 			s.reached(b, workers)
 			before := ticks(b, s.gateway.PID())
 			began := time.Now()
