@@ -93,10 +93,25 @@ func (d *disk) take(ctx context.Context, path string, replace bool) (m archive.M
 	if unpacked.WorkerID == d.WorkerID() {
 		return m, errors.New("the archive is of this very worker: nothing was changed")
 	}
-	if err := d.idle(ctx, unpacked.SessionID); err != nil {
+	if err := errors.Join(d.idle(ctx, unpacked.SessionID), settle(staged)); err != nil {
 		return m, err
 	}
 	return unpacked.Manifest, d.place(unpacked, staged, replace)
+}
+
+// settle brings a tree of files to the disk, before anybody is told that it is
+// there.
+func settle(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		file, err := os.OpenFile(path, os.O_RDWR, 0) // Windows syncs only what it may write
+		if err != nil {
+			return err
+		}
+		return errors.Join(file.Sync(), file.Close())
+	})
 }
 
 // idle refuses a session that runs here.

@@ -22,7 +22,7 @@ type Unpacked struct {
 
 // Read unpacks an archive into a directory that is empty: files are 0600, or 0700
 // where they can be run, directories 0700. After an error what was unpacked is to
-// be removed. Errors: *Error; those of the disk.
+// be removed, and without one it is not on the disk for certain. Errors: *Error; those of the disk.
 func Read(r io.Reader, dir string, limits Limits) (Unpacked, error) {
 	zipped, err := gzip.NewReader(r)
 	if err != nil {
@@ -147,7 +147,7 @@ func (u *unpacker) file(h *tar.Header, name string) error {
 	if err != nil {
 		err = damaged(err)
 	}
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
 	return u.root.Chtimes(local, h.ModTime, h.ModTime)
