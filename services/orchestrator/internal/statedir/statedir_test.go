@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -37,6 +39,30 @@ func TestSecondWorkerIsRefusedUntilTheFirstIsGone(t *testing.T) {
 	if err := second.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// What a killed worker was about to start may have the lock for a moment more.
+func TestTheLockOfOneWhoIsAboutToGoIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "state")
+		killed, err := statedir.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := make(chan error)
+		time.AfterFunc(900*time.Millisecond, func() { gone <- killed.Close() })
+		next := make(chan error)
+		go func() {
+			dir, err := statedir.Open(path)
+			if err == nil {
+				err = dir.Close()
+			}
+			next <- err
+		}()
+		if err := errors.Join(<-gone, <-next); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestDirectoryIsForItsOwnerOnly(t *testing.T) {
