@@ -113,11 +113,35 @@ func (s *Server) Credentials() credentials.TransportCredentials { return serverS
 type serverSide struct{ server *Server }
 
 func (c serverSide) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secured, info, err := c.server.files.Get().credentials.ServerHandshake(conn)
+	raw := &lingering{Conn: conn}
+	secured, info, err := c.server.files.Get().credentials.ServerHandshake(raw)
 	if err != nil {
 		c.server.refused(conn.RemoteAddr(), err)
 	}
+	raw.settled.Store(true)
 	return secured, info, err
+}
+
+// lingering is a connection that is not closed before the other side has had a moment
+// to read why. A client of TLS 1.3 has sent its first request by then; closed with
+// that unread, the connection is reset, and the alert lost.
+type lingering struct {
+	net.Conn
+	settled atomic.Bool // by a handshake: from now on it closes at once
+}
+
+// Bounds of the moment.
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 64 << 10
+)
+
+func (l *lingering) Close() error {
+	half, ok := l.Conn.(interface{ CloseWrite() error })
+	if !l.settled.Swap(true) && ok && half.CloseWrite() == nil && l.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, l.Conn, lingerBytes) // whatever it is, it is not wanted
+	}
+	return l.Conn.Close()
 }
 
 func (serverSide) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -64,6 +65,14 @@ type connection struct {
 func (c *connection) Close() error {
 	c.left()
 	return c.Conn.Close()
+}
+
+// CloseWrite ends what is sent, where the connection can do so.
+func (c *connection) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // RemoteAddr is how the guard finds the connection of a call.

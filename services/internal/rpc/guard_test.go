@@ -199,6 +199,37 @@ func TestOneClientDoesNotTakeWhatOthersNeed(t *testing.T) {
 	}
 }
 
+// A gateway has a call open for each of its turns, all on one connection.
+func TestAThousandStreamsOfOneClientAreLetIn(t *testing.T) {
+	const turns = 1000
+	w, addr := guarded(t, rpc.ServerOptions{Limits: quota.Limits{Rate: 1000, Open: turns + 16}})
+	client := orchestratorv1.NewOrchestratorServiceClient(dial(t, addr, rpc.DialOptions{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	heard := make(chan error, turns)
+	for range turns {
+		go func() {
+			stream, err := client.WatchTurn(ctx, &orchestratorv1.WatchTurnRequest{})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			heard <- err
+		}()
+	}
+	for left := turns; left > 0; {
+		select {
+		case w.speak <- 1: // who hears it stays open, and may hear more
+		case err := <-heard:
+			if left--; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := getTurn(t, dial(t, addr, rpc.DialOptions{})); err != nil {
+		t.Errorf("a call beside them: %v", err)
+	}
+}
+
 func TestCallsASecondAreBounded(t *testing.T) {
 	_, addr := guarded(t, rpc.ServerOptions{Limits: quota.Limits{Rate: 1}})
 	conn := dial(t, addr, rpc.DialOptions{})
