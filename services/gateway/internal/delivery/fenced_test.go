@@ -43,9 +43,12 @@ func TestAMessageMarkedBeforeAFreezeIsNotSentAfterIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.eventually("ended", func() bool {
-		w.sender.mu.Lock()
-		defer w.sender.mu.Unlock()
-		return len(w.sender.chats)+len(w.sender.wanted) == 0
+		select {
+		case <-w.ended:
+			return true
+		default:
+			return false
+		}
 	})
 	stop := w.stop
 	w.stop = nil

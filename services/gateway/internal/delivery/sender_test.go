@@ -32,6 +32,7 @@ type world struct {
 	config Config
 	sender *Sender
 	stop   func() error
+	ended  <-chan struct{} // of its own accord, or stopped
 	nextID int64
 
 	mu      sync.Mutex
@@ -81,7 +82,9 @@ func (w *world) run() *world {
 func (w *world) start() *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- w.sender.Run(ctx) }()
+	ended := make(chan struct{})
+	go func() { defer close(ended); done <- w.sender.Run(ctx) }()
+	w.ended = ended
 	w.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	return w
 }
@@ -387,9 +390,12 @@ func TestALostStoreEndsTheSender(t *testing.T) {
 	w.store = thief
 	w.post(chatID, 0, text("three"))
 	w.eventually("ended", func() bool {
-		w.sender.mu.Lock()
-		defer w.sender.mu.Unlock()
-		return len(w.sender.chats)+len(w.sender.wanted) == 0
+		select {
+		case <-w.ended:
+			return true
+		default:
+			return false
+		}
 	})
 	stop := w.stop
 	w.stop = nil
