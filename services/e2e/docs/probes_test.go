@@ -34,7 +34,7 @@ var probed = map[string]string{
 	"127.0.0.1:7450 describe telecodex.orchestrator.v1.OrchestratorService": `rpc RunTurn`,
 	"127.0.0.1:7450 describe telecodex.orchestrator.v1.RunTurnRequest":      `string prompt`,
 	"127.0.0.1:7450 grpc.health.v1.Health/Check":                            `"status": "SERVING"`,
-	"127.0.0.1:7450 grpc.health.v1.Health/Watch":                            `(?s)^68 .*"status": "SERVING".*DeadlineExceeded`,
+	"127.0.0.1:7450 grpc.health.v1.Health/Watch":                            `(?s)^6[58] .*"status": "SERVING".*(DeadlineExceeded|Canceled)`,
 	"127.0.0.1:7450 OrchestratorService/GetCapabilities":                    `"agent_api\.run"`,
 	"127.0.0.1:7450 OrchestratorService/WatchWorker":                        `(?s)^68 .*"slotsTotal": 16.*DeadlineExceeded`,
 	"127.0.0.1:7450 OrchestratorService/RunTurn":                            `(?s)"accepted".*"finalText": "You said: say hello"`,

@@ -81,7 +81,10 @@ func TestRestartsAreCountedOfProcessesNotOfConnections(t *testing.T) {
 	config := workers.Config{Targets: []string{a.address, "passthrough:///" + a.address}, // one worker, two addresses
 		Met: func(p workers.Process) { mu.Lock(); met[p.WorkerID] = p; mu.Unlock() }}
 	d := directory(t, config)
-	reached := func() bool { return d.Workers()[0].Reachable && d.Workers()[1].Reachable }
+	atBoth := func(d *workers.Directory) func() bool {
+		return func() bool { return d.Workers()[0].Reachable && d.Workers()[1].Reachable }
+	}
+	reached := atBoth(d)
 	eventually(t, d, "reached at both", reached)
 	again := func(process string, starts int32) {
 		t.Helper()
@@ -122,7 +125,7 @@ func TestRestartsAreCountedOfProcessesNotOfConnections(t *testing.T) {
 	third.ProcessId, third.StartCount = "9", 3
 	a.set(third)
 	next := directory(t, config)
-	eventually(t, next, "reached", func() bool { return next.Known("a") })
+	eventually(t, next, "reached at both", atBoth(next))
 	if got := next.Restarts(); got != 12 {
 		t.Errorf("after the gateway's restart: %d", got)
 	}
