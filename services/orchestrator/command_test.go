@@ -60,7 +60,6 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"healthcheck", "--bogus"}, 2, `{"status":"failed","reason":"invalid-config","error":"unknown argument: --bogus"}`},
 		{[]string{"fly"}, 2, `{"status":"failed","reason":"invalid-config","error":"unknown argument: fly"}`},
 		{[]string{"healthcheck", "--max-turns", "x"}, 2, `{"status":"failed","reason":"invalid-config","error":"ORCHESTRATOR_MAX_TURNS`},
-		{[]string{"export", "--state-slots-dir", "slots"}, 2, `{"status":"failed","reason":"invalid-config","error":"ORCHESTRATOR_STATE_SLOTS_DIR`},
 	} {
 		if status, stdout := program(t, tt.args...); status != tt.status || !strings.HasPrefix(stdout, tt.stdout) {
 			t.Errorf("%q: status %d, stdout %q", tt.args, status, stdout)

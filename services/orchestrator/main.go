@@ -40,9 +40,6 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	case drainWord:
 		return runDrain(ctx, config, given, stdout, stderr)
 	case exportWord, importWord:
-		if config.StateSlotsDir != "" {
-			return refuse(stdout, errSlot)
-		}
 		if config, err = config.prepared(); err != nil {
 			return refuse(stdout, err)
 		}
@@ -59,10 +56,6 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	}
 	return serve(ctx, config, stdout, stderr)
 }
-
-// errSlot refuses a command about one worker's files where several share a volume.
-var errSlot = errors.New("ORCHESTRATOR_STATE_SLOTS_DIR (--state-slots-dir) holds several workers: name the slot that is meant, as in " +
-	"--state-slots-dir= --state-dir SLOTS/2 --codex-home SLOTS/2/codex")
 
 // serve is the worker itself.
 func serve(ctx context.Context, config Config, stdout, stderr io.Writer) int {

@@ -81,7 +81,8 @@ func (c Config) ownDir(ctx context.Context) (string, error) {
 	}
 	state, err := ask(ctx, c)
 	if err != nil {
-		return "", fmt.Errorf("only a worker that runs can say which slot of %s it has: %w", c.StateSlotsDir, err)
+		return "", fmt.Errorf("only a worker that runs can say which slot of %s it has (of one that does not: "+
+			"--state-slots-dir= --state-dir SLOT --codex-home SLOT/codex): %w", c.StateSlotsDir, err)
 	}
 	slots, err := os.ReadDir(c.StateSlotsDir)
 	if err != nil {

@@ -151,6 +151,8 @@ func TestAWorkerOfASharedVolumeKnowsItsSlot(t *testing.T) {
 	if answer, _ := b.ask("2", "telegram:1", thread, "recall"); !strings.Contains(answer, "heron") {
 		t.Errorf("it answers %q", answer)
 	}
+	a.stop()
+	a.refuses("only a worker that runs can say which slot", "export")
 }
 
 func TestDrainShowsWhatRunsAndWaitsForIt(t *testing.T) {

@@ -92,9 +92,9 @@ func TestSurveyTellsTheAgeOfTheOldest(t *testing.T) {
 		if v, err := d.Survey(ctx); err != nil || v.OldestQueued != 0 || v.OldestUnsent != 0 {
 			t.Errorf("with nothing to do: %+v, %v", v, err)
 		}
-		for id, age := range map[int64]time.Duration{1: time.Hour, 2: time.Minute} {
-			u := prompt(id, "x")
-			u.SessionID = fmt.Sprint("telegram:", id)
+		for i, age := range []time.Duration{time.Hour, time.Minute} { // the older one first: ids grow
+			u := prompt(int64(i+1), "x")
+			u.SessionID = fmt.Sprint("telegram:", i+1)
 			must(t)(d.Ingest(ctx, []store.NewUpdate{u}, time.Now().Add(-age)))
 		}
 		v, err := d.Survey(ctx)
