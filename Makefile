@@ -76,7 +76,7 @@ test: ## Run every test that needs no account and no network. RUN=… selects by
 test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with npm).
 	@$(REPORT) -count=1 -timeout=15m -tags=real -run='$(RUN)' ./services/e2e/real/...
 
-test-compose: ## Run the suite of the stack in containers; .ci/engine make test-compose brings an engine.
+test-compose: stage ## Run the suite of the stack in containers; .ci/engine make test-compose brings an engine.
 	@$(REPORT) -count=1 -timeout=15m -tags=compose -run='$(RUN)' ./services/e2e/compose
 
 corpus: ## Record anew what the real Codex prints, for the decoder's tests.
