@@ -97,7 +97,7 @@ func (s *secured) authorities() *x509.CertPool {
 
 func needLinks(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("links need a privilege there")
+		t.Skip("not on windows: links need a privilege there")
 	}
 }
 

@@ -161,7 +161,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return damaged(err)
 	}
 	g.db.Observe(g.meter.Committed)
-	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried, Permit: g.permit}); err != nil {
+	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried, OnMalformedUpdates: g.meter.Malformed, Permit: g.permit}); err != nil {
 		return err
 	}
 	g.waitFor("Telegram has not said yet who the bot is")

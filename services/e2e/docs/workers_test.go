@@ -144,7 +144,7 @@ func (s *two) run(t *testing.T, line string, worker *harness.Worker, dir string)
 // said before is known afterwards, and a message that waited is answered there.
 func TestAConversationMovesAsDocumented(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("the documents show lines for a POSIX shell")
+		t.Skip("not on windows: the documents show lines for a POSIX shell")
 	}
 	if _, err := os.Stat(grpcurl(t)); err != nil {
 		t.Skip("grpcurl is not installed: `make generate` installs it")

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -71,10 +72,17 @@ func TestMetricsAreThoseOfTheDocument(t *testing.T) {
 	})
 	s.again(s.worker)
 	s.heard(11)
-	s.eventually("a stranger was refused", func() bool {
-		families, ok := s.gateway.scrape()
-		return ok && value(families, "telecodex_gateway_updates_received_total", "outcome", "dropped") == 1
-	})
+	for _, verbatim := range []bool{true, false} { // of no number, which the next one lets pass; of no use
+		if _, err := s.sim.InjectRaw(json.RawMessage(`{"poll":{}}`), verbatim); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, outcome := range []string{"dropped", "skipped", "malformed"} {
+		s.eventually("an update was "+outcome, func() bool {
+			families, ok := s.gateway.scrape()
+			return ok && value(families, "telecodex_gateway_updates_received_total", "outcome", outcome) >= 1
+		})
+	}
 
 	known := table(t)
 	seen := map[string]bool{}
@@ -164,7 +172,8 @@ func (s *system) counted() {
 		{gateway, 1, "telecodex_gateway_sends_in_doubt_total", nil},
 		{gateway, 1, "telecodex_gateway_worker_restarts_total", nil},
 		{gateway, 1, "telecodex_gateway_lease_held", nil},
-		{gateway, 11, "telecodex_gateway_updates_accepted_total", nil},
+		{gateway, 1, "telecodex_gateway_updates_received_total", []string{"outcome", "skipped"}},
+		{gateway, 12, "telecodex_gateway_updates_accepted_total", nil},
 		{worker, 1, "telecodex_orchestrator_turns_ended_total", []string{"state", "interrupted"}},
 		{worker, 1, "telecodex_orchestrator_turn_failures_total", []string{"cause", "worker_lost"}},
 		{worker, 0, "telecodex_orchestrator_slots", []string{"state", "used"}},

@@ -57,7 +57,7 @@ func TestFilesAreExaminedForAnOperator(t *testing.T) {
 
 func TestAKeyThatOthersReadIsToldOf(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("modes say nothing there")
+		t.Skip("not on windows: modes say nothing there")
 	}
 	p := newPKI(t)
 	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {

@@ -87,7 +87,7 @@ func New() *Meter {
 	return &Meter{
 		set:      set,
 		polls:    set.Counters("polls_total", "Calls of getUpdates.", of("outcome", PollOK, PollFailed, PollConflict, PollCut)),
-		received: set.Counters("updates_received_total", "Updates that Telegram has sent to this process.", of("outcome", "queued", "dropped", "skipped", "stale", "duplicate")),
+		received: set.Counters("updates_received_total", "Updates that Telegram has sent to this process.", of("outcome", "queued", "dropped", "skipped", "stale", "duplicate", "malformed")),
 		turns: set.Timers("turn_duration_seconds", "From the receipt of a message until its turn's outcome is stored.", long,
 			of("outcome", "succeeded", "failed", "cancelled", "interrupted")),
 		waits:    set.Timers("turn_wait_seconds", "From the receipt of a message until its first attempt has a worker.", append([]float64{0.01, 0.05, 0.25}, long...)),
@@ -135,6 +135,13 @@ func (m *Meter) Took(in store.Ingested) {
 	}
 	m.received.Add(len(in.Stale), "stale")
 	m.received.Add(len(in.Duplicates), "duplicate")
+}
+
+// Malformed counts elements of a getUpdates result without a usable update_id.
+func (m *Meter) Malformed(n int) {
+	if m != nil {
+		m.received.Add(n, "malformed")
+	}
 }
 
 // Settled counts a turn whose outcome is stored.
