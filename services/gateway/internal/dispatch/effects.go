@@ -167,16 +167,22 @@ func (r *runner) elsewhere(ctx context.Context) error {
 }
 
 // unpin frees the session of a worker that is gone or lost, and of its thread,
-// which only that worker has. It fails only when the store is lost to another
-// gateway; else it is tried again.
+// which only that worker has; one that was moved meanwhile has another worker and
+// keeps its thread. It fails only when the store is lost to another gateway; else
+// it is tried again.
 func (r *runner) unpin(ctx context.Context, why, notice string) error {
 	var messages []store.Message
 	if r.had != "" {
 		messages = say(store.Notice, notice, r.head.MessageID)
 	}
-	if err := r.m.Store.Unpin(context.WithoutCancel(ctx), r.head.ID, r.held, why, messages); err != nil {
+	holder, err := r.m.Store.Unpin(context.WithoutCancel(ctx), r.head.ID, r.held, why, messages)
+	if err != nil {
 		_, err = r.storeFailed(ctx, err)
 		return err
+	}
+	if holder != "" {
+		r.held = holder
+		return nil
 	}
 	r.m.Meter.Moved(why)
 	r.log.Warn("the session's worker is given up; another one may have it", zap.String("worker", r.held), zap.String("because", why))

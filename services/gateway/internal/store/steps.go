@@ -144,10 +144,11 @@ func (s *Store) Unassign(ctx context.Context, turnID string) error {
 }
 
 // Unpin frees the session of a waiting turn of its worker, which is Gone or Lost,
-// together with the messages that say so. A session that this worker does not hold any more
-// stays as it is.
-func (s *Store) Unpin(ctx context.Context, turnID, workerID, why string, messages []Message) error {
-	return s.write(ctx, func(q *tx) error {
+// together with the messages that say so. A session that was moved to another
+// worker meanwhile stays as it is, and that worker is returned: empty is free.
+func (s *Store) Unpin(ctx context.Context, turnID, workerID, why string, messages []Message) (holder string, err error) {
+	err = s.write(ctx, func(q *tx) error {
+		holder = ""
 		t, err := q.turn(turnID)
 		if err != nil {
 			return err
@@ -157,6 +158,7 @@ func (s *Store) Unpin(ctx context.Context, turnID, workerID, why string, message
 		}
 		sess, err := q.session(t.SessionID)
 		if err != nil || sess.WorkerID != workerID {
+			holder = sess.WorkerID
 			return err
 		}
 		if err := q.giveUp(sess, why); err != nil {
@@ -164,6 +166,7 @@ func (s *Store) Unpin(ctx context.Context, turnID, workerID, why string, message
 		}
 		return q.post(t.Key, t.ID, messages)
 	})
+	return holder, err
 }
 
 // Accept notes that the worker has journaled the turn, in which journal.

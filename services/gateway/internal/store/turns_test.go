@@ -271,14 +271,17 @@ func TestUnpinFreesTheSessionOfAWaitingTurn(t *testing.T) {
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(d.SetThread(ctx, turnID(1, 1), "thread-1"))
 		refused := (*store.StateError)(nil)
-		if err := d.Unpin(ctx, turnID(1, 1), worker, store.Gone, nil); !errors.As(err, &refused) {
+		if _, err := d.Unpin(ctx, turnID(1, 1), worker, store.Gone, nil); !errors.As(err, &refused) {
 			t.Errorf("of a turn that runs: %v", err)
 		}
 		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
 		gone := []store.Message{{Kind: store.Notice, Text: "gone"}}
-		d.must(d.Unpin(ctx, turnID(2, 1), "another", store.Gone, gone))
-		d.must(d.Unpin(ctx, turnID(2, 1), worker, store.Gone, gone))
-		d.must(d.Unpin(ctx, turnID(2, 1), worker, store.Gone, gone)) // again, after a crash
+		for _, tt := range []struct{ of, holder string }{{"another", worker}, {worker, ""}, {worker, ""}} { // the last as after a crash
+			holder, err := d.Unpin(ctx, turnID(2, 1), tt.of, store.Gone, gone)
+			if d.must(err); holder != tt.holder {
+				t.Errorf("taken from %q, it is held by %q", tt.of, holder)
+			}
+		}
 		d.reopen()
 		sess, err := d.Session(ctx, "telegram:42")
 		d.must(err)

@@ -21,23 +21,34 @@ func (d *Directory) Gone(workerID string) bool {
 }
 
 // Lost says whether a worker has been away for so long that others are to have
-// its work: there is another one that takes turns. Where there is none, nothing is
-// gained by not waiting, and nobody is lost.
+// its work, while another one took turns all the time. Where there is none, nothing
+// is gained by not waiting, and nobody is lost; where one has only just come back,
+// what kept all of them away is over, and who is missing has as long to follow.
 func (d *Directory) Lost(workerID string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if workerID == "" || d.config.Lost == 0 || d.began.IsZero() || d.reachable(workerID) != nil {
 		return false
 	}
-	if time.Since(d.awaySince(workerID)) < d.config.Lost {
-		return false
+	missed := d.awaySince(workerID)
+	if missed.Before(d.served) {
+		missed = d.served
 	}
+	return !d.served.IsZero() && time.Since(missed) >= d.config.Lost
+}
+
+// noteServed notes since when there is a worker that takes turns; the caller holds
+// mu.
+func (d *Directory) noteServed() {
 	for _, e := range d.entries {
 		if e.worker.Reachable && !e.worker.Draining {
-			return true
+			if d.served.IsZero() {
+				d.served = time.Now()
+			}
+			return
 		}
 	}
-	return false
+	d.served = time.Time{}
 }
 
 // awaySince is since when a worker that cannot be reached is away. One that this

@@ -16,8 +16,9 @@ func TestAWorkerIsLostOnlyAfterATimeAndWhereAnotherTakesTurns(t *testing.T) {
 	stop := a.serve(t, "127.0.0.1:0")
 	d := directory(t, workers.Config{Targets: []string{a.address, b.address}, Lost: 20 * time.Millisecond})
 	patient := directory(t, workers.Config{Targets: []string{a.address, b.address}, Lost: time.Hour})
+	hasty := directory(t, workers.Config{Targets: []string{a.address, b.address}, Lost: time.Second})
 	forever := directory(t, workers.Config{Targets: []string{a.address, b.address}})
-	all := []*workers.Directory{d, patient, forever}
+	all := []*workers.Directory{d, patient, hasty, forever}
 	for _, each := range all {
 		eventually(t, each, "both reachable", func() bool { return each.Known("a") && each.Known("b") })
 	}
@@ -28,7 +29,7 @@ func TestAWorkerIsLostOnlyAfterATimeAndWhereAnotherTakesTurns(t *testing.T) {
 	for _, each := range all {
 		eventually(t, each, "away", func() bool { return !each.Known("a") })
 	}
-	for !d.Lost("a") {
+	for !d.Lost("a") || !hasty.Lost("a") {
 		time.Sleep(time.Millisecond)
 	}
 	if patient.Lost("a") || forever.Lost("a") {
@@ -42,10 +43,18 @@ func TestAWorkerIsLostOnlyAfterATimeAndWhereAnotherTakesTurns(t *testing.T) {
 	draining.Draining = true
 	b.set(draining)
 	eventually(t, d, "none takes turns", func() bool { return !d.Takes("") })
+	eventually(t, hasty, "none takes turns", func() bool { return !hasty.Takes("") })
 	if d.Lost("a") {
 		t.Error("lost though nobody else takes turns")
 	}
+	// What kept b from taking turns may have kept a away: a has time to follow.
+	before := time.Now()
 	b.set(state("b", 1, 0))
+	eventually(t, d, "one takes turns again", func() bool { return d.Takes("") })
+	eventually(t, hasty, "one takes turns again", func() bool { return hasty.Takes("") })
+	if hasty.Lost("a") && time.Since(before) < time.Second {
+		t.Error("lost as soon as another one takes turns again")
+	}
 	a.serve(t, a.address)
 	eventually(t, d, "back", func() bool { return d.Takes("a") && d.Takes("b") })
 	if d.Lost("a") {

@@ -75,6 +75,7 @@ type Directory struct {
 	taken   map[string]int       // places held by this gateway, by worker id
 	met     map[string]Process   // by worker id
 	away    map[string]time.Time // since when workers cannot be reached, by id
+	served  time.Time            // since when there is always one that takes turns; zero: there is none
 	began   time.Time            // when Run did; zero: not yet
 	changed chan struct{}
 }
@@ -174,6 +175,7 @@ func (d *Directory) update(change func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	change()
+	d.noteServed()
 	close(d.changed)
 	d.changed = make(chan struct{})
 }
