@@ -84,6 +84,7 @@ func runExport(ctx context.Context, c Config, given command.Values, stdout, stde
 			}
 		}
 		lines := json.NewEncoder(stdout)
+		var failed error // one session that cannot be written does not keep the others here
 		for _, s := range sessions {
 			line := exported{SessionID: s.ID, ThreadID: s.ThreadID, LastTurnID: s.LastTurnID, Running: s.Running}
 			if out != "" && (s.ThreadID != "" || !all) {
@@ -92,14 +93,15 @@ func runExport(ctx context.Context, c Config, given command.Values, stdout, stde
 					line.File = filepath.Join(out, fileOf(s.ID))
 				}
 				if line.LeftOut, err = d.export(s, id, line.File); err != nil {
-					return fmt.Errorf("session %s: %w", s.ID, err)
+					failed = errors.Join(failed, fmt.Errorf("session %s: %w", s.ID, err))
+					continue
 				}
 			}
 			if err := lines.Encode(line); err != nil {
 				return err
 			}
 		}
-		return nil
+		return failed
 	})
 }
 

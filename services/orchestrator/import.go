@@ -150,14 +150,20 @@ func (d *disk) place(u archive.Unpacked, staged string, replace bool) error {
 			return err
 		}
 	}
-	// Out of the way, to be removed with the rest.
-	if err := os.Rename(workspace, filepath.Join(staged, "replaced")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	// Out of the way, to be removed with the rest; what cannot be replaced stays.
+	replaced := filepath.Join(staged, "replaced")
+	moved := os.Rename(workspace, replaced)
+	if moved != nil && !errors.Is(moved, fs.ErrNotExist) {
+		return moved
 	}
 	if u.Work == "" {
 		return nil
 	}
-	return os.Rename(u.Work, workspace)
+	err = os.Rename(u.Work, workspace)
+	if err != nil && moved == nil {
+		err = errors.Join(err, os.Rename(replaced, workspace))
+	}
+	return err
 }
 
 // same returns nil when a file is not there, or has the same content.

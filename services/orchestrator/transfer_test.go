@@ -135,6 +135,23 @@ func TestTheDiskOfADeadWorkerCanBeEmptied(t *testing.T) {
 			t.Errorf("%s answers %q", session, answer)
 		}
 	}
+	// A conversation whose thread is gone keeps no other one back.
+	removed := 0
+	err = filepath.WalkDir(a.config.CodexHome, func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.Contains(filepath.Base(path), one) {
+			return err
+		}
+		removed++
+		return os.Remove(path)
+	})
+	if err != nil || removed != 1 {
+		t.Fatalf("%d rollouts removed, %v", removed, err)
+	}
+	dir = t.TempDir()
+	a.refuses("telegram:1", "export", "--all", "--out", dir)
+	if files, err := filepath.Glob(filepath.Join(dir, "*.session.tgz")); err != nil || len(files) != 1 {
+		t.Errorf("files: %v, %v", files, err)
+	}
 	a.config.StateDir = t.TempDir()
 	a.refuses("no worker was ever started", "export")
 }

@@ -7,10 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
-	"strings"
 	"time"
 
 	"telecodex.dev/services/internal/lifecycle"
@@ -21,11 +19,7 @@ import (
 // everything but unix://, localhost and IP literals of the loopback range. Empty is
 // no address, and fine.
 func CheckAddr(addr string) error {
-	if addr == "" || strings.HasPrefix(addr, "unix:") {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if addr != "" && !rpc.Local(addr) {
 		return errors.New("must be host:port on loopback, or unix://path: profiles are not for other machines")
 	}
 	return nil
