@@ -103,6 +103,9 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 // else what the store says now.
 func (r *runner) stored(ctx context.Context) (store.Lane, error) {
 	if r.ahead == nil {
+		r.m.mu.Lock()
+		r.woken = false // whatever was put into the lane is read now
+		r.m.mu.Unlock()
 		return r.m.Store.Load(ctx, r.session)
 	}
 	defer func() { r.ahead = nil }()

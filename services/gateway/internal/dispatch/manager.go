@@ -186,14 +186,13 @@ func (m *Manager) start(ctx context.Context) {
 	}
 }
 
-// leave ends a lane that is empty, unless it was woken meanwhile. Looking and
-// leaving are one step, so that no wake-up is lost between them.
+// leave ends a lane that is empty, unless it was woken since that was read.
+// Looking and leaving are one step, so that no wake-up is lost between them.
 func (m *Manager) leave(r *runner) (left bool) {
 	m.change(func() {
 		if left = !r.woken; left {
 			delete(m.lanes, r.session)
 		}
-		r.woken = false
 	})
 	if left && r.chat != 0 {
 		m.rest(r.session, r.chat)
@@ -201,10 +200,15 @@ func (m *Manager) leave(r *runner) (left bool) {
 	return left
 }
 
-// drop ends a lane whatever waits in it.
+// drop ends a lane whatever waits in it. One that was held back and woken since
+// begins anew: what woke it may be the decision that it waited for.
 func (m *Manager) drop(r *runner) {
 	m.change(func() {
 		delete(m.lanes, r.session)
+		if r.woken && !r.since.IsZero() {
+			m.wanted[r.session] = true
+			return
+		}
 		m.cancelLeft(r.session)
 	})
 }

@@ -30,7 +30,7 @@ type runner struct {
 	m       *Manager
 	session string
 	log     *zap.Logger
-	woken   bool          // guarded by Manager.mu
+	woken   bool          // since the head was last read; guarded by Manager.mu
 	more    chan struct{} // more was put into the lane
 	chat    int64         // of the session; 0: not known yet
 
