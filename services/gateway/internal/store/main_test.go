@@ -1,11 +1,13 @@
 package store_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -13,6 +15,7 @@ import (
 
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/pgtest"
+	"telecodex.dev/services/internal/sqldb"
 )
 
 func TestMain(m *testing.M) {
@@ -96,6 +99,31 @@ func (d *desk) reopen() {
 		d.t.Fatal(err)
 	}
 	d.db, d.Store = open(d.t, d.path)
+}
+
+// older makes the store that a program with that many migrations has left, and
+// writes rows into it.
+func (d *desk) older(migrations int, statements ...string) {
+	d.t.Helper()
+	files, err := os.ReadDir("migrations")
+	d.must(err)
+	steps := fstest.MapFS{}
+	for _, f := range files[:migrations] {
+		step, err := os.ReadFile(filepath.Join("migrations", f.Name()))
+		d.must(err)
+		steps[f.Name()] = &fstest.MapFile{Data: step}
+	}
+	old, err := sqldb.Open(d.t.Context(), d.path, sqldb.Migrations{Files: steps})
+	d.must(err)
+	d.must(old.Write(d.t.Context(), func(tx *sql.Tx) error {
+		for _, s := range statements {
+			if _, err := tx.Exec(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	d.must(old.Close())
 }
 
 func (d *desk) must(err error) {

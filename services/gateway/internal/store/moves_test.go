@@ -2,8 +2,10 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -93,4 +95,142 @@ func TestMetWorkersAreRemembered(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+// exported has the chat's session run its turns at the worker, one after the other,
+// and returns the move of an archive that was made after the last of them.
+func (d *desk) exported(updates ...int64) store.Move {
+	d.t.Helper()
+	move := store.Move{SessionID: "telegram:42", From: worker, To: "worker-2", ToJournal: "j2", ThreadID: "thread"}
+	for _, id := range updates {
+		d.ingest(prompt(id, "say"))
+		move.LastTurnID = d.ran(turnID(id, 1))
+	}
+	return move
+}
+
+// ran has the worker run a turn and returns its id.
+func (d *desk) ran(turn string) string {
+	d.t.Helper()
+	ctx := d.t.Context()
+	d.must(d.Assign(ctx, turn, worker, "j", ""))
+	d.must(d.Accept(ctx, turn, "j"))
+	d.must(d.SetThread(ctx, turn, "thread"))
+	d.must(second(d.Finish(ctx, turn, store.Outcome{Name: "succeeded"}, nil)))
+	d.must(d.Acknowledged(ctx, turn))
+	return turn
+}
+
+// wantMove tries a move; refused is part of what a refusal says, empty: it is made.
+func (d *desk) wantMove(m store.Move, refused string) {
+	d.t.Helper()
+	applied, err := d.MoveSession(d.t.Context(), m)
+	if refused == "" {
+		d.must(err)
+		if !applied {
+			d.t.Error("not moved")
+		}
+		return
+	}
+	if state := (*store.StateError)(nil); applied || !errors.As(err, &state) || !strings.Contains(err.Error(), refused) {
+		d.t.Errorf("moved: %v, %v; want a refusal with %q", applied, err, refused)
+	}
+}
+
+// What a session ran last is known for longer than its turns are kept.
+func TestASessionMovesThoughItsTurnsWerePruned(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		older := d.exported(1)
+		move := d.exported(2)
+		if n, err := d.Prune(t.Context(), time.Now().Add(2*store.KeepFor), 1000); err != nil || n != 2 {
+			t.Fatalf("pruned %d, %v", n, err)
+		}
+		d.wantMove(older, "export it again")
+		d.wantMove(move, "")
+	})
+}
+
+// A turn that was interrupted before its worker had confirmed it may have run there.
+func TestATurnInDoubtIsMissingInAnEarlierArchive(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		ctx := t.Context()
+		move := d.exported(1)
+		d.ingest(prompt(2, "perhaps"))
+		d.must(d.Assign(ctx, turnID(2, 1), worker, "j", ""))
+		d.must(d.Interrupt(ctx, turnID(2, 1), false, store.Outcome{Name: "interrupted"}, nil))
+		d.wantMove(move, "at turn "+turnID(2, 1))
+		_, err := d.Resolve(ctx, turnID(2, 1), store.Drop, "")
+		d.must(err)
+		d.wantMove(move, "at turn "+turnID(2, 1))
+		move.LastTurnID = turnID(2, 1) // it did run there
+		d.wantMove(move, "")
+	})
+}
+
+// A turn that its worker refused is in no archive.
+func TestATurnThatWasRefusedKeepsNoSession(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		move := d.exported(1)
+		d.ingest(prompt(2, "refused"))
+		d.must(d.Assign(t.Context(), turnID(2, 1), worker, "j", ""))
+		d.must(second(d.Finish(t.Context(), turnID(2, 1), store.Outcome{Name: "failed"}, nil)))
+		d.wantMove(move, "")
+	})
+}
+
+// What ran last need not be what was written last, and no clock says which it was.
+func TestAnArchiveIsComparedWithWhatRanLast(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		ctx := t.Context()
+		d.ingest(prompt(9, "first"))
+		d.must(d.Assign(ctx, turnID(9, 1), worker, "j", ""))
+		d.must(d.Accept(ctx, turnID(9, 1), "j"))
+		d.must(d.Interrupt(ctx, turnID(9, 1), false, store.Outcome{Name: "interrupted"}, nil))
+		move := d.exported(10, 11)
+		_, err := d.Resolve(ctx, turnID(9, 1), store.Again, "")
+		d.must(err)
+		again := move
+		again.LastTurnID = d.ran(turnID(9, 2))
+		d.wantMove(move, "at turn "+turnID(9, 2))
+		d.wantMove(again, "")
+	})
+}
+
+// A session that has only come to its worker goes on from there: that worker's
+// journal may know an earlier stay of it.
+func TestASessionMovesOnWithoutATurn(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		move := d.exported(1)
+		d.wantMove(move, "")
+		back := store.Move{SessionID: move.SessionID, From: move.To, To: worker, ToJournal: "j", ThreadID: "thread"}
+		d.wantMove(back, "")
+		d.wantMove(move, "")
+	})
+}
+
+// A store of a program that did not note what ran last knows it from its turns.
+func TestWhatRanLastInAnOlderStore(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := &desk{t: t, path: at(t)}
+		d.older(4, `INSERT INTO bots VALUES (1000000, 'bot', 1, 0)`,
+			`INSERT INTO sessions VALUES (1000000, 'telegram:42', 42, 0, 'thread', 'worker-1', 'j', 0, 0, 0, 0, 0, 0)`,
+			olderTurn(1, "FINISHED", 1), olderTurn(2, "INTERRUPTED", 0), olderTurn(3, "FINISHED", 0))
+		d.db, d.Store = open(t, d.path)
+		defer d.db.Close()
+		move := store.Move{SessionID: "telegram:42", From: worker, To: "worker-2", ToJournal: "j2", ThreadID: "thread", LastTurnID: turnID(1, 1)}
+		d.wantMove(move, "at turn "+turnID(2, 1))
+		move.LastTurnID = turnID(2, 1)
+		d.wantMove(move, "")
+	})
+}
+
+// olderTurn is the row of a turn of the chat's session, after four migrations.
+func olderTurn(id int64, state string, accepted int) string {
+	return fmt.Sprintf(`INSERT INTO turns VALUES ('%s', 1000000, 1, %d, 1, 'telegram:42', '', '%s', 'thread', 'worker-1', 'j', '', 0,
+		'x', '', '', 0, 0, 0, 0, 0, '', 0, 0, 1, %d, %d, 9, 9)`, turnID(id, 1), id, state, id, accepted)
 }

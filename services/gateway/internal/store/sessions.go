@@ -62,10 +62,11 @@ func (s *Store) ListSessions(ctx context.Context, pageSize int, after string) (p
 	return page, err
 }
 
-// pin notes which worker, and which journal of it, has a session. Mostly that is
-// known, and nothing is written.
+// pin notes which worker, and which journal of it, has a session; at another one
+// nothing of it has run yet. Mostly it is known, and nothing is written.
 func (q *tx) pin(sessionID, workerID, journalID string) error {
-	return q.exec(`UPDATE sessions SET worker_id = $3, journal_id = $4, updated_at = $5
+	return q.exec(`UPDATE sessions SET worker_id = $3, journal_id = $4, updated_at = $5,
+			last_turn_id = CASE worker_id WHEN $3 THEN last_turn_id ELSE '' END
 		WHERE bot_id = $1 AND session_id = $2 AND (worker_id <> $3 OR journal_id <> $4)`,
 		q.bot, sessionID, workerID, journalID, q.now)
 }
@@ -89,6 +90,11 @@ func (q *tx) setUsage(sessionID string, u Usage) error {
 			output_tokens = $6, reasoning_output_tokens = $7, updated_at = $8
 		WHERE bot_id = $1 AND session_id = $2`, q.bot, sessionID, u.InputTokens, u.CachedInputTokens, u.CacheWriteInputTokens,
 		u.OutputTokens, u.ReasoningOutputTokens, q.now)
+}
+
+// ranLast notes the turn that has run last in its session, or may have.
+func (q *tx) ranLast(t Turn) error {
+	return q.exec(`UPDATE sessions SET last_turn_id = $3 WHERE bot_id = $1 AND session_id = $2`, q.bot, t.SessionID, t.ID)
 }
 
 // forget clears the thread of a session and its pin.

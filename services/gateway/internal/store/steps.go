@@ -267,6 +267,11 @@ func (q *tx) end(t Turn, state State, o Outcome) error {
 	if err := q.setUsage(t.SessionID, sess.Usage); err != nil {
 		return err
 	}
+	if t.State == Accepted || state == Interrupted {
+		if err := q.ranLast(t); err != nil {
+			return err
+		}
+	}
 	return q.exec(`UPDATE turns SET state = $2, outcome = $3, error_code = $4, error_message = $5, input_tokens = $6,
 		cached_input_tokens = $7, cache_write_input_tokens = $8, output_tokens = $9, reasoning_output_tokens = $10, ended_at = $11
 		WHERE turn_id = $1`, t.ID, state, o.Name, o.ErrorCode, clean(o.ErrorMessage), used.InputTokens, used.CachedInputTokens,

@@ -3,9 +3,7 @@ package store_test
 import (
 	"database/sql"
 	"fmt"
-	"os"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -122,39 +120,18 @@ func must(t *testing.T) func(any, error) {
 // A store of a program that kept no totals counts what it still has.
 func TestTotalsOfAnOlderStore(t *testing.T) {
 	both(t, func(t *testing.T, at place) {
-		first, err := os.ReadFile("migrations/0001_gateway.sql")
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := at(t)
-		old, err := sqldb.Open(t.Context(), path, sqldb.Migrations{Files: fstest.MapFS{"0001_gateway.sql": {Data: first}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = old.Write(t.Context(), func(tx *sql.Tx) error {
-			if _, err := tx.Exec(`INSERT INTO bots VALUES ($1, 'bot', 1, 0)`, botID); err != nil {
-				return err
+		rows := []string{`INSERT INTO bots VALUES (1000000, 'bot', 1, 0)`}
+		for id, state := range []string{"QUEUED", "DELIVERED", "DELIVERED", "DROPPED", "SKIPPED", "SKIPPED"} {
+			work := ""
+			if state == "QUEUED" {
+				work = "lane"
 			}
-			for id, state := range []string{"QUEUED", "DELIVERED", "DELIVERED", "DROPPED", "SKIPPED", "SKIPPED"} {
-				work := ""
-				if state == "QUEUED" {
-					work = "lane"
-				}
-				if _, err := tx.Exec(`INSERT INTO updates VALUES ($1, $2, 1, 'prompt', $3, $4, '', '', 's', 1, 0, 1, 1, 1, '', '', '', 0, 0, 0, 0)`,
-					botID, id, state, work); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+			rows = append(rows, fmt.Sprintf(`INSERT INTO updates VALUES (1000000, %d, 1, 'prompt', '%s', '%s', '', '', 's', 1, 0, 1, 1, 1,
+				'', '', '', 0, 0, 0, 0)`, id, state, work))
 		}
-		if err := old.Close(); err != nil {
-			t.Fatal(err)
-		}
-		d := &desk{t: t, path: path}
-		d.db, d.Store = open(t, path)
+		d := &desk{t: t, path: at(t)}
+		d.older(1, rows...)
+		d.db, d.Store = open(t, d.path)
 		defer d.db.Close()
 		d.wantTally("migrated", store.Tally{Accepted: 6, Answered: 2, Dropped: 3, Pending: 1})
 	})
