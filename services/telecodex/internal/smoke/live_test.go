@@ -3,6 +3,7 @@ package smoke_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -155,6 +156,61 @@ func TestWithoutAMessageAScenarioIsUntested(t *testing.T) {
 	r.shows(t, "UNTESTED  S1", "  S1-happy-path: no message came in time", "PASS      S2", "UNTESTED  S3", "UNTESTED  S4", "CONDITIONAL: untested: S1, S3, S4")
 	if pending := sim.State().Pending; pending != 2 || len(sim.Messages(0)) > 0 {
 		t.Errorf("%d messages are left of 2, %d were answered", pending, len(sim.Messages(0)))
+	}
+}
+
+// Somebody wrote, but when the program looked the message was gone: another
+// program had taken it.
+func TestAMessageThatIsGoneIsUntested(t *testing.T) {
+	r, sim := newLive(t)
+	r.writes(t, sim, "hello")
+	taken := 0
+	r.SabotageWith(func(cycle string, _ map[string]string) {
+		if cycle != "S2-telegram-transient-fetch" {
+			taken++
+			take(t, sim)
+		}
+	})
+	if status := r.run(t); status != smoke.ExitConditional || taken != 4 {
+		t.Errorf("status %d, %d messages were taken", status, taken)
+	}
+	r.shows(t, "UNTESTED  S1", "  S1-happy-path: the cycle fetched no message", "PASS      S2", "UNTESTED  S3", "UNTESTED  S4", "CONDITIONAL: untested: S1, S3, S4")
+	if files := r.evidence(t); !strings.Contains(files["evidence.md"], "S4-allowlist-drop, try 1: UNTESTED the cycle fetched no message") ||
+		!strings.Contains(files["S1-happy-path.redacted.json"], `"no-updates"`) {
+		t.Errorf("the evidence:\n%s", files["evidence.md"])
+	}
+}
+
+// A try for which no message came takes nothing back of the one before it.
+func TestAFailureStandsWhenTheNextMessageIsGone(t *testing.T) {
+	r, sim := newLive(t)
+	r.Scenarios = []string{"S1"}
+	r.writes(t, sim, "!scenario turn_failed\nx")
+	tries := 0
+	r.SabotageWith(func(string, map[string]string) {
+		if tries++; tries > 1 {
+			take(t, sim)
+		}
+	})
+	if status := r.run(t); status != 1 || tries != 2 {
+		t.Errorf("status %d after %d tries", status, tries)
+	}
+	r.shows(t, "FAIL      S1", "NO-GO: failed: S1\n", "  criterion 1: ")
+	if files := r.evidence(t); !strings.Contains(files["S1-happy-path.redacted.json"], `"completed-with-errors"`) || len(files) != 3 {
+		t.Errorf("%d files, %s", len(files), files["S1-happy-path.redacted.json"])
+	}
+}
+
+// take confirms all that Telegram has for the bot, as another poller would.
+func take(t *testing.T, sim *telegramsim.Server) {
+	t.Helper()
+	response, err := http.Get(fmt.Sprintf("%s/bot%s/getUpdates?offset=%d", sim.URL, liveToken, sim.State().NextUpdateID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if pending := sim.State().Pending; response.StatusCode != http.StatusOK || pending != 0 {
+		t.Errorf("status %d, %d messages are left", response.StatusCode, pending)
 	}
 }
 

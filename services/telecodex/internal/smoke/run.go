@@ -77,8 +77,12 @@ type stage interface {
 	close(ctx context.Context) error
 }
 
-// errNoMessage says that nobody wrote in time.
-var errNoMessage = errors.New("no message came in time")
+// Why a cycle is untested: nobody wrote in time, or what was written was gone
+// when the cycle looked.
+var (
+	errNoMessage      = errors.New("no message came in time")
+	errNothingFetched = errors.New("the cycle fetched no message: does another program poll the bot?")
+)
 
 type run struct {
 	Options
@@ -171,8 +175,11 @@ func (r *run) cycle(ctx context.Context, c protocol.Cycle) error {
 		if err != nil {
 			return err
 		}
-		if try > 1 && !a.observation.Ran {
+		if try > 1 && a.result == protocol.Untested {
 			return nil // what the earlier try came to stands
+		}
+		if a.observation.Ran {
+			r.keep(a)
 		}
 		r.attempts = append(r.attempts, a)
 		if a.result != protocol.Fail || !r.Live || try == c.Tries || ctx.Err() != nil {
@@ -200,7 +207,7 @@ func untested(c protocol.Cycle, why string) *attempt {
 	return a
 }
 
-// attempt runs a cycle once, judges it and keeps its evidence.
+// attempt runs a cycle once and judges it.
 func (r *run) attempt(ctx context.Context, c protocol.Cycle, try int) (_ *attempt, err error) {
 	dir, err := os.MkdirTemp(r.dir, c.ID+"-")
 	if err != nil {
@@ -232,8 +239,9 @@ func (r *run) attempt(ctx context.Context, c protocol.Cycle, try int) (_ *attemp
 		a.observation.World = scene.world()
 	}
 	a.checks = c.Judge(a.observation)
-	a.result = protocol.ResultOfChecks(a.checks)
-	r.keep(a)
+	if a.result = protocol.ResultOfChecks(a.checks); a.result == protocol.Untested {
+		a.why = errNothingFetched.Error()
+	}
 	return a, nil
 }
 
@@ -267,14 +275,13 @@ func (r *run) show(name string) {
 
 // detail says what was wrong with an attempt.
 func (r *run) detail(a *attempt) {
-	if !a.observation.Ran {
-		r.console.linef("  %s: %s", a.cycle.ID, a.why)
-		return
-	}
 	if a.keepErr != nil {
 		r.console.linef("  %s, evidence: %v", a.cycle.ID, a.keepErr)
 	}
-	if a.result == protocol.Pass {
+	if a.why != "" {
+		r.console.linef("  %s: %s", a.cycle.ID, a.why)
+	}
+	if a.why != "" || a.result == protocol.Pass {
 		return
 	}
 	r.console.linef("  %s, try %d:", a.cycle.ID, a.try)

@@ -7,7 +7,9 @@ import (
 )
 
 // Judge makes every expected signal of a cycle one check. Of a cycle that was
-// not run nothing was observed, and nothing passes.
+// not run nothing was observed, and nothing passes. Of one for which no message
+// came only the program and the shape of its report were observed: what is
+// expected of a message is untested.
 func (c Cycle) Judge(o Observation) []Check {
 	criterion := int(c.Scenario[1] - '0')
 	report := o.Report()
@@ -20,14 +22,7 @@ func (c Cycle) Judge(o Observation) []Check {
 		check.Name += " (key)"
 		checks = append(checks, check)
 	}
-	for _, s := range c.Kind.signals() {
-		checks = append(checks, s.judge(report, criterion))
-	}
-	if c.Kind != HappyPath { // whose error_details is empty
-		for _, key := range detailKeys() {
-			checks = append(checks, inEveryDetail(key, report, criterion))
-		}
-	}
+	checks = append(checks, c.outcome(o, report, criterion)...)
 	for _, s := range telemetrySignals() {
 		checks = append(checks, s.judge(report, telemetryCriterion))
 	}
@@ -43,6 +38,38 @@ func (c Cycle) Judge(o Observation) []Check {
 		}
 	}
 	return checks
+}
+
+// outcome judges what the injection came to.
+func (c Cycle) outcome(o Observation, report map[string]any, criterion int) (checks []Check) {
+	for _, s := range c.Kind.signals() {
+		checks = append(checks, s.judge(report, criterion))
+	}
+	if c.Kind != HappyPath { // whose error_details is empty
+		for _, key := range detailKeys() {
+			checks = append(checks, inEveryDetail(key, report, criterion))
+		}
+	}
+	if c.idle(o, report) {
+		for i := range checks {
+			checks[i].Result = Untested
+		}
+	}
+	return checks
+}
+
+// idle says that the message which the cycle needs did not come: by its report
+// it fetched nothing, and all was well. In a simulated world it waits for certain.
+func (c Cycle) idle(o Observation, report map[string]any) bool {
+	if !c.Inbound || o.World != nil {
+		return false
+	}
+	for _, s := range idleSignals() {
+		if s.judge(report, 0).Result != Pass {
+			return false
+		}
+	}
+	return true
 }
 
 // process judges that the program neither crashed nor said anything but its

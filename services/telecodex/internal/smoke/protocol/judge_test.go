@@ -216,6 +216,68 @@ func TestWhatWasNotObservedNeverPasses(t *testing.T) {
 	}
 }
 
+// idleReport is what the program prints when nobody has written.
+func idleReport(t *testing.T) Observation {
+	t.Helper()
+	o := broken(t, asExpected(t, Cycles()[HappyPath]), func(report map[string]any) {
+		for path, value := range map[string]any{"reason": "no-updates", "fetched_count": 0, "sent_count": 0, "acked_count": 0,
+			"telemetry.counters.fetch_total": 0, "telemetry.counters.send_total": 0} {
+			set(t, report, path, value, false)
+		}
+	})
+	o.World = nil // live
+	return o
+}
+
+// No inbound update was available: untested, neither passed nor failed.
+func TestACycleThatFetchedNothingIsUntested(t *testing.T) {
+	for _, c := range Cycles() {
+		checks := c.Judge(idleReport(t))
+		want := Untested
+		if !c.Inbound { // it needs no message
+			want = Fail
+		}
+		if result := ResultOfChecks(checks); result != want {
+			t.Errorf("%s is %s, want %s: %+v", c.ID, result, want, checks)
+		}
+		for _, s := range c.Kind.signals() {
+			i := slices.IndexFunc(checks, func(check Check) bool { return check.Name == s.path })
+			if c.Inbound && checks[i].Result != Untested {
+				t.Errorf("%s: %+v", c.ID, checks[i])
+			}
+		}
+	}
+}
+
+// What can be observed without a message still counts, and only where nothing
+// at all happened was there none.
+func TestACycleThatFetchedNothingCanFail(t *testing.T) {
+	report := func(path string, value any) func(t *testing.T, o Observation) Observation {
+		return func(t *testing.T, o Observation) Observation {
+			return broken(t, o, func(report map[string]any) { set(t, report, path, value, false) })
+		}
+	}
+	for name, change := range map[string]func(t *testing.T, o Observation) Observation{
+		"a crash":                   func(_ *testing.T, o Observation) Observation { o.Crash = "signal: killed"; return o },
+		"another exit status":       func(_ *testing.T, o Observation) Observation { o.Exit = 1; return o },
+		"no report":                 func(_ *testing.T, o Observation) Observation { o.Stdout = nil; return o },
+		"a message that was there":  func(_ *testing.T, o Observation) Observation { o.World = &World{}; return o },
+		"another telemetry version": report("telemetry.version", "1.0"),
+		"a failure":                 report("status", "failed"),
+		"another reason":            report("reason", "completed-with-errors"),
+		"something fetched":         report("fetched_count", 1),
+		"something sent":            report("sent_count", 1),
+		"a drop":                    report("dropped_count", 1),
+		"an error":                  report("error_count", 1),
+	} {
+		for _, c := range Cycles() {
+			if checks := c.Judge(change(t, idleReport(t))); ResultOfChecks(checks) != Fail {
+				t.Errorf("%s with %s is %s: %+v", c.ID, name, ResultOfChecks(checks), checks)
+			}
+		}
+	}
+}
+
 func TestKeySignalsAreWhatWasObserved(t *testing.T) {
 	want := []string{"sent_count=1,error_count=0,dropped_count=0", "code=adapter-fetch-exception,retryable=true",
 		"code=codex-timeout,send_total=0", "code=codex-exec-failed,send_total=0", "dropped_count=1,code=allowlist-drop,category=drop"}

@@ -67,6 +67,18 @@ func codexSignals(code string) []signal {
 	}
 }
 
+// idleSignals are those of a cycle for which no message came.
+func idleSignals() []signal {
+	return []signal{
+		{"status", is("ok")},
+		{"reason", is("no-updates")},
+		{"fetched_count", is(number(0))},
+		{"sent_count", is(number(0))},
+		{"dropped_count", is(number(0))},
+		{"error_count", is(number(0))},
+	}
+}
+
 // reportKeys are what the protocol's jq line takes out of every report.
 func reportKeys() []string {
 	return []string{"status", "reason", "fetched_count", "sent_count", "acked_count", "error_count", "dropped_count",
