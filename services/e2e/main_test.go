@@ -39,7 +39,7 @@ func run(m *testing.M) (status int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if built, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "telecodex", "fakecodex"); err != nil {
+	if built, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "telecodex", "fakecodex", "faketelegram"); err != nil {
 		return 0, err
 	}
 	if status = m.Run(); status == 0 {
