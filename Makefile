@@ -16,6 +16,11 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 ADDR     ?=
 SHARED_DIR ?=
+CA_FILE  ?=
+CERT_FILE ?=
+KEY_FILE ?=
+SERVER_NAME ?=
+TOKEN_FILE ?=
 ARGS     ?=
 BENCH    ?= .
 FUZZTIME ?= 10s
@@ -84,7 +89,8 @@ corpus: ## Record anew what the real Codex prints, for the decoder's tests.
 	go test -count=1 -run=TestGolden ./services/orchestrator/internal/codex -update
 
 conformance: ## Hold the orchestrator at ADDR=host:port to the contract; without ADDR, this one.
-	@ADDR='$(ADDR)' SHARED_DIR='$(SHARED_DIR)' $(REPORT) -count=1 -timeout=10m -run='$(RUN)' ./services/e2e/conformance
+	@ADDR='$(ADDR)' SHARED_DIR='$(SHARED_DIR)' CA_FILE='$(CA_FILE)' CERT_FILE='$(CERT_FILE)' KEY_FILE='$(KEY_FILE)' \
+	SERVER_NAME='$(SERVER_NAME)' TOKEN_FILE='$(TOKEN_FILE)' $(REPORT) -count=1 -timeout=10m -run='$(RUN)' ./services/e2e/conformance
 
 chaos: ## Kill and disturb the programs for CHAOS_SECONDS (600) by the schedule of CHAOS_SEED (1), and judge.
 	@CHAOS_SECONDS='$(CHAOS_SECONDS)' CHAOS_SEED='$(CHAOS_SEED)' go test -count=1 -timeout=0 -v -run='^TestChaos' ./services/e2e/chaos

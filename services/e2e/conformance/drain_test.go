@@ -10,7 +10,7 @@ import (
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 )
 
-func TestAWorkerDrainsWhenItIsAskedAndTakesTurnsAgain(t *testing.T) {
+func TestOwnWorkerDrainsWhenItIsAskedAndTakesTurnsAgain(t *testing.T) {
 	t.Parallel()
 	w := underTest.worker(t, t.TempDir())
 	drain := func(r *orchestratorv1.DrainWorkerRequest) *orchestratorv1.DrainWorkerResponse {

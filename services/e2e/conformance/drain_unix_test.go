@@ -13,7 +13,7 @@ import (
 )
 
 // Windows has no signal that asks a process to drain.
-func TestDrainingWorkerTakesNothingNewAndEndsWhatRuns(t *testing.T) {
+func TestOwnWorkerThatDrainsTakesNothingNewAndEndsWhatRuns(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	w := underTest.worker(t, dir, "ORCHESTRATOR_DRAIN_S=2")

@@ -12,7 +12,7 @@ import (
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 )
 
-func TestWorkerThatIsKilledInterruptsItsTurnsAndKeepsTheirEvents(t *testing.T) {
+func TestOwnWorkerThatIsKilledInterruptsItsTurnsAndKeepsTheirEvents(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := underTest.worker(t, dir)
@@ -52,7 +52,7 @@ func TestWorkerThatIsKilledInterruptsItsTurnsAndKeepsTheirEvents(t *testing.T) {
 	})
 }
 
-func TestWorkerWithAnotherDiskIsAnotherJournal(t *testing.T) {
+func TestOwnWorkerWithAnotherDiskIsAnotherJournal(t *testing.T) {
 	t.Parallel()
 	first := underTest.worker(t, t.TempDir())
 	second := underTest.worker(t, t.TempDir())
@@ -66,7 +66,7 @@ func TestWorkerWithAnotherDiskIsAnotherJournal(t *testing.T) {
 	wantRefusal(t, err, codes.FailedPrecondition, diagnosticsv1.ErrorReason_ERROR_REASON_JOURNAL_MISMATCH)
 }
 
-func TestCodexThatCannotBeStartedFailsTheTurn(t *testing.T) {
+func TestOwnWorkerWithoutCodexFailsTheTurn(t *testing.T) {
 	t.Parallel()
 	w := underTest.worker(t, t.TempDir(), "ORCHESTRATOR_CODEX_BIN="+filepath.Join(t.TempDir(), "missing"))
 	request := w.request(t, "")
@@ -87,7 +87,7 @@ func TestCodexThatCannotBeStartedFailsTheTurn(t *testing.T) {
 	}
 }
 
-func TestIdleWatchdog(t *testing.T) {
+func TestOwnWorkerEndsATurnThatIsIdle(t *testing.T) {
 	t.Parallel()
 	w := underTest.worker(t, t.TempDir(), "ORCHESTRATOR_IDLE_TIMEOUT_S=1")
 	for _, scenario := range []string{"hang", "hang_no_output"} {
@@ -106,7 +106,7 @@ func TestIdleWatchdog(t *testing.T) {
 	})
 }
 
-func TestWorkingDirBeneathARoot(t *testing.T) {
+func TestOwnWorkerTakesAWorkingDirBeneathARoot(t *testing.T) {
 	t.Parallel()
 	w := underTest.worker(t, t.TempDir())
 	request := w.request(t, "dump_env_then_exit", "CODEX_WRAPPER_TEST_DUMP_ENV=here/env")

@@ -96,9 +96,9 @@ func TestExtensionIsRefusedBeforeSpawn(t *testing.T) {
 	}
 }
 
-// TestSandboxModesBeyondTheAllowedAreRefused needs a worker that does not allow
+// TestOwnWorkerRefusesSandboxModesBeyondTheAllowed needs a worker that does not allow
 // all.
-func TestSandboxModesBeyondTheAllowedAreRefused(t *testing.T) {
+func TestOwnWorkerRefusesSandboxModesBeyondTheAllowed(t *testing.T) {
 	w := underTest.worker(t, t.TempDir(), "ORCHESTRATOR_ALLOWED_SANDBOXES=read-only,workspace-write")
 	request := w.request(t, "")
 	request.Extensions = extensions(t, map[string]any{sandboxMode: "danger-full-access"})

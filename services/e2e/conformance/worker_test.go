@@ -138,7 +138,7 @@ func TestWatchWorkerSaysWhatChanges(t *testing.T) {
 	}
 }
 
-func TestWatchWorkerBeatsWithoutAChange(t *testing.T) {
+func TestOwnWorkerBeatsWithoutAChange(t *testing.T) {
 	t.Parallel()
 	w := underTest.worker(t, t.TempDir())
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

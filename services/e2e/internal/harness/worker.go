@@ -21,8 +21,9 @@ const maxMessage = 16 << 20
 // WorkerConfig says how an orchestrator is started.
 type WorkerConfig struct {
 	Programs Programs
-	Dir      string   // its state, CODEX_HOME and workspace root lie beneath it, and stay for the next start
-	Env      []string // settings on top of those of a worker with the scripted Codex
+	Dir      string            // its state, CODEX_HOME and workspace root lie beneath it, and stay for the next start
+	Env      []string          // settings on top of those of a worker with the scripted Codex
+	Dial     []grpc.DialOption // how it is called; none: without TLS
 }
 
 // Worker is an orchestrator in a process of its own.
@@ -79,17 +80,17 @@ func startWorker(ctx context.Context, config WorkerConfig) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := worker.serving(ctx); err != nil {
+	if err := worker.serving(ctx, config.Dial); err != nil {
 		return nil, errors.Join(err, worker.Kill())
 	}
 	return worker, nil
 }
 
 // serving waits until the worker's health says SERVING.
-func (w *Worker) serving(ctx context.Context) error {
+func (w *Worker) serving(ctx context.Context, options []grpc.DialOption) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	conn, err := Dial(w.Addr)
+	conn, err := Dial(w.Addr, options...)
 	if err != nil {
 		return err
 	}
@@ -111,13 +112,15 @@ func (w *Worker) serving(ctx context.Context) error {
 	}
 }
 
-// Dial returns a client of a server; it connects with the first call.
-func Dial(addr string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(addr,
+// Dial returns a client of a server; it connects with the first call, without TLS
+// unless an option says otherwise.
+func Dial(addr string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return grpc.NewClient(addr, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
 		grpc.WithDisableRetry(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+	}, options...)...)
 }
 
 // FreeAddr is a loopback address nobody listens on at the moment.
