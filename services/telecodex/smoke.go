@@ -21,8 +21,12 @@ import (
 	"telecodex.dev/services/telecodex/internal/smoke/protocol"
 )
 
-// smokeWait is how long a person has to write a message, in seconds.
-const smokeWait = "120"
+// In seconds: how long a person has to write a message, and how long all of a
+// simulated run may take.
+const (
+	smokeWait  = "120"
+	smokeLimit = "15"
+)
 
 // runSmoke runs the live smoke protocol with this program.
 func runSmoke(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout, stderr io.Writer) int {
@@ -78,21 +82,31 @@ func smokeOptions(given command.Values, env lifecycle.Lookup) (o smoke.Options, 
 		o.Live = env.Getenv("CHANNEL_TOKEN") != "" || env.Getenv("CHANNEL_TOKEN_FILE") != ""
 	}
 	o.Out = given["--out"]
-	wait, set := given["--wait-s"]
-	if !set {
-		wait = smokeWait
+	if o.Wait, err = smokeSeconds(given, "--wait-s", smokeWait, 1); err != nil {
+		return o, err
 	}
-	seconds, err := strconv.Atoi(wait)
-	if err != nil || seconds < 1 || seconds > 86400 {
-		return o, errors.New("--wait-s must be an integer between 1 and 86400")
+	if o.Limit, err = smokeSeconds(given, "--limit-s", smokeLimit, 3); err != nil {
+		return o, err
 	}
-	o.Wait = time.Duration(seconds) * time.Second
 	list, set := given["--scenario"]
 	if !set {
 		list = "all"
 	}
 	o.Scenarios, err = smokeScenarios(list)
 	return o, err
+}
+
+// smokeSeconds reads a number of seconds, up to a day.
+func smokeSeconds(given command.Values, flag, usual string, least int) (time.Duration, error) {
+	text, set := given[flag]
+	if !set {
+		text = usual
+	}
+	seconds, err := strconv.Atoi(text)
+	if err != nil || seconds < least || seconds > 86400 {
+		return 0, fmt.Errorf("%s must be an integer between %d and 86400", flag, least)
+	}
+	return time.Duration(seconds) * time.Second, nil
 }
 
 // smokeScenarios reads a list such as "S1,S3", or "all". An empty one is refused:
@@ -115,7 +129,7 @@ func smokePage() command.Command {
 	return command.Command{
 		Name:     "telecodex smoke",
 		Summary:  "run, judge and record the live smoke protocol",
-		Synopsis: []string{"telecodex smoke [--scenario LIST] [--simulated|--live] [--out DIR] [--wait-s SECONDS] [--json]"},
+		Synopsis: []string{"telecodex smoke [--scenario LIST] [--simulated|--live] [--out DIR] [--wait-s SECONDS] [--limit-s SECONDS] [--json]"},
 		Description: "Runs the four scenarios of the smoke protocol TG-LIVE-E2 (docs/SMOKE.md), each cycle as a process of its own, and " +
 			"judges every signal that is expected of them. Without a token Telegram is simulated and Codex scripted, and nothing leaves " +
 			"the machine. With one it is live: your bot, your Codex, and exactly one allowlisted canary chat, from which you send the " +
@@ -128,6 +142,7 @@ func smokePage() command.Command {
 			{Name: "--live", Help: "use the bot of CHANNEL_TOKEN or CHANNEL_TOKEN_FILE [what happens with one]"},
 			{Name: "--out", Value: command.Dir, Default: "artifacts/test-logs/tg-live-e2-<date>", Help: "where the run's directory is made"},
 			{Name: "--wait-s", Value: "SECONDS", Default: smokeWait, Help: "how long it waits for each message, live"},
+			{Name: "--limit-s", Value: "SECONDS", Default: smokeLimit, Help: "how long all of a simulated run may take; what has not ended by then is stopped and failed"},
 			{Name: "--json", Help: "print the verdict as one JSON object; progress goes to standard error"},
 		},
 		Variables: []command.Flag{

@@ -28,13 +28,13 @@ func TestSmokeOptions(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o, err := smokeOptions(tt.given, func(name string) (string, bool) { v, set := tt.env[name]; return v, set })
-			if err != nil || o.Live != tt.live || !slices.Equal(o.Scenarios, tt.scenarios) || o.Wait != tt.wait {
+			if err != nil || o.Live != tt.live || !slices.Equal(o.Scenarios, tt.scenarios) || o.Wait != tt.wait || o.Limit != 15*time.Second {
 				t.Errorf("%+v, %v", o, err)
 			}
 		})
 	}
 	for _, given := range []command.Values{{"--simulated": "true", "--live": "true"}, {"--scenario": "S5"}, {"--scenario": "S1,"},
-		{"--scenario": ""}, {"--scenario": " "}, {"--wait-s": "0"}, {"--wait-s": "soon"}} {
+		{"--scenario": ""}, {"--scenario": " "}, {"--wait-s": "0"}, {"--wait-s": "soon"}, {"--limit-s": "2"}, {"--limit-s": "86401"}} {
 		if _, err := smokeOptions(given, func(string) (string, bool) { return "", false }); err == nil {
 			t.Errorf("%v is taken", given)
 		}

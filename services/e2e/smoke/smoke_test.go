@@ -12,7 +12,7 @@ import (
 func TestSimulated(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	p := b.start([]string{"smoke", "--simulated"})
+	p := b.start([]string{"smoke", "--simulated", "--limit-s", "100"})
 	if status := b.ends(p); status != 0 {
 		t.Errorf("status %d", status)
 	}
@@ -28,7 +28,7 @@ func TestSimulated(t *testing.T) {
 func TestSimulatedDespiteSettings(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	p := b.start([]string{"smoke", "--simulated"}, "CHANNEL_TOKEN=1:x", "CHANNEL_STORE=/nonexistent/x", "CHANNEL_ACK_POLICY=bogus", "CHANNEL_ORCHESTRATOR_ADDR=127.0.0.1:9",
+	p := b.start([]string{"smoke", "--simulated", "--limit-s", "100"}, "CHANNEL_TOKEN=1:x", "CHANNEL_STORE=/nonexistent/x", "CHANNEL_ACK_POLICY=bogus", "CHANNEL_ORCHESTRATOR_ADDR=127.0.0.1:9",
 		"ORCHESTRATOR_STATE_DIR=/nonexistent/x", "ORCHESTRATOR_CODEX_BIN=/nonexistent/codex", "NO_PROXY=*", "no_proxy=*", "https_proxy=http://127.0.0.1:1", "CODEX_HOME=/nonexistent/x")
 	if status := b.ends(p); status != 0 {
 		t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
@@ -105,6 +105,7 @@ func TestRefusals(t *testing.T) {
 		{"live and simulated", "exclude each other", []string{"--live", "--simulated"}, nil},
 		{"no such scenario", "--scenario must be all, or a list of S1,S2,S3,S4", []string{"--scenario", "S1,S5"}, nil},
 		{"no patience", "--wait-s must be", []string{"--wait-s", "0"}, nil},
+		{"no time", "--limit-s must be an integer between 3 and 86400", []string{"--limit-s", "2"}, nil},
 		{"no such flag", "unknown argument: --fast", []string{"--fast"}, nil},
 		{"no place for evidence", "evidence cannot be kept", []string{"--out", "smoke_file/x"}, nil},
 	} {

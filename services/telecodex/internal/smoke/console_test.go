@@ -2,8 +2,13 @@ package smoke
 
 import (
 	"bytes"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"telecodex.dev/services/telecodex/internal/smoke/evidence"
+	"telecodex.dev/services/telecodex/internal/smoke/protocol"
 )
 
 func TestConsole(t *testing.T) {
@@ -56,4 +61,24 @@ func TestOnlyURLsBeyondThisMachineAreProxied(t *testing.T) {
 			t.Errorf("%s: %v", url, !want)
 		}
 	}
+}
+
+// What a cycle may take, and then to stop, ends with the run: no cycle goes on
+// beyond it, however long those before it took.
+func TestCyclesEndWithTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := newSimulated(&run{Options: Options{Limit: 15 * time.Second}, redactor: &evidence.Redactor{}, begin: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 13 {
+			if left := s.left(); left <= 0 || !time.Now().Add(left+simulatedGrace).Equal(s.end) {
+				t.Errorf("%s before its end a cycle gets %s", time.Until(s.end), left)
+			}
+			time.Sleep(time.Second)
+		}
+		if _, err := s.set(t.Context(), protocol.Cycles()[0], 1, t.TempDir()); !errors.Is(err, errNoTime) {
+			t.Errorf("with no time left: %v", err)
+		}
+	})
 }

@@ -27,6 +27,8 @@ const (
 	betweenLooks = 2 * time.Second
 	// beyondTurn is how much longer than its turn a cycle may take.
 	beyondTurn = time.Minute
+	// liveGrace is how long it may take to stop: its worker drains for a second.
+	liveGrace = 15 * time.Second
 	// lastLook bounds what is done at the end.
 	lastLook = 10 * time.Second
 )
@@ -165,7 +167,7 @@ func (l *live) set(ctx context.Context, c protocol.Cycle, try int, dir string) (
 		env["ORCHESTRATOR_CODEX_BIN"] = "codex"
 	}
 	inject(env, c)
-	return &scene{env: env, limit: l.config.TurnTimeout + beyondTurn, close: func() error { return nil }}, nil
+	return &scene{env: env, time: bounds{limit: l.config.TurnTimeout + beyondTurn, grace: liveGrace}, close: func() error { return nil }}, nil
 }
 
 // await says what to write, and waits until it is there. Any prompt from the

@@ -54,7 +54,7 @@ func newTrial(t *testing.T) *trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Options = smoke.Options{Scenarios: protocol.Scenarios(), Out: filepath.Join(r.people, "evidence"), Wait: time.Minute, Program: program,
+	r.Options = smoke.Options{Scenarios: protocol.Scenarios(), Out: filepath.Join(r.people, "evidence"), Wait: time.Minute, Limit: 2 * time.Minute, Program: program,
 		Version: "telecodex test", Environ: os.Environ(), Stdout: &r.out, Stderr: &r.log,
 		Scripted: func(dir string) (string, error) { return place(program, dir, "fakecodex") }}
 	return r

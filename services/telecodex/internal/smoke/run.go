@@ -27,7 +27,8 @@ type Options struct {
 	Scenarios []string      // of protocol.Scenarios
 	Live      bool          // the operator's bot and Codex, not the simulated ones
 	Out       string        // where the run's directory is made; empty: artifacts/test-logs/tg-live-e2-<date>
-	Wait      time.Duration // for each message of a person
+	Wait      time.Duration // for each message of a person, live
+	Limit     time.Duration // of a simulated run from its begin to its end; at least three seconds
 	Program   string        // telecodex, which is run with --once
 	Version   string        // what it says of itself
 	Environ   []string      // NAME=value, of the operator
@@ -61,7 +62,7 @@ type attempt struct {
 // scene is a cycle that is ready to be run.
 type scene struct {
 	env   environment
-	limit time.Duration
+	time  bounds
 	world func() *protocol.World // what was seen of it; nil: nothing but the program
 	close func() error
 }
@@ -69,7 +70,7 @@ type scene struct {
 // stage is the world in which the cycles are run.
 type stage interface {
 	// set prepares a cycle in a directory of its own. Without the message that it
-	// needs it returns errNoMessage.
+	// needs it returns errNoMessage, and errNoTime when none is left.
 	set(ctx context.Context, c protocol.Cycle, try int, dir string) (*scene, error)
 	// describe says what the world is made of, a line each.
 	describe() []string
@@ -77,11 +78,12 @@ type stage interface {
 	close(ctx context.Context) error
 }
 
-// Why a cycle is untested: nobody wrote in time, or what was written was gone
-// when the cycle looked.
+// Why a cycle is untested: nobody wrote in time, what was written was gone when
+// the cycle looked, or others took all of the run's time.
 var (
 	errNoMessage      = errors.New("no message came in time")
 	errNothingFetched = errors.New("the cycle fetched no message: does another program poll the bot?")
+	errNoTime         = errors.New("no time was left of what all of a simulated run may take")
 )
 
 type run struct {
@@ -218,7 +220,7 @@ func (r *run) attempt(ctx context.Context, c protocol.Cycle, try int) (_ *attemp
 	}
 	r.console.statusf("%s …", c.Title)
 	scene, err := r.stage.set(ctx, c, try, dir)
-	if errors.Is(err, errNoMessage) {
+	if errors.Is(err, errNoMessage) || errors.Is(err, errNoTime) {
 		a := untested(c, err.Error())
 		a.try = try
 		return a, nil
@@ -231,7 +233,7 @@ func (r *run) attempt(ctx context.Context, c protocol.Cycle, try int) (_ *attemp
 	}
 	a := &attempt{cycle: c, try: try, begin: time.Now()}
 	r.console.statusf("%s: the program runs …", c.Title)
-	if a.observation, a.stderr, err = runOnce(ctx, r.Program, scene.env, scene.limit); err != nil {
+	if a.observation, a.stderr, err = runOnce(ctx, r.Program, scene.env, scene.time); err != nil {
 		return nil, err
 	}
 	a.end = time.Now()

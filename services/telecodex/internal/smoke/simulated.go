@@ -21,8 +21,9 @@ const (
 	simulatedUser  = 7100000099
 )
 
-// simulatedLimit is how long a simulated cycle may take: far more than it does.
-const simulatedLimit = time.Minute
+// simulatedGrace is how long a simulated cycle may take to stop, at the end of
+// the time that the whole run has.
+const simulatedGrace = 2 * time.Second
 
 // simulated is the world without an account: each cycle has a Telegram simulator
 // and a scripted Codex of its own.
@@ -30,13 +31,14 @@ type simulated struct {
 	environ  environment
 	scripted func(dir string) (string, error)
 	redactor *evidence.Redactor
+	end      time.Time // of the run: whatever hangs, it does not go on beyond
 }
 
 func newSimulated(r *run) (*simulated, error) {
 	foreign := func(name string) bool { return isSetting(name) || isProxy(name) }
 	r.redactor.Know(evidence.Secrets{Tokens: []string{simulatedToken},
 		Chats: []string{strconv.Itoa(simulatedChat)}, Users: []string{strconv.Itoa(simulatedUser)}})
-	return &simulated{environ: newEnvironment(r.Environ).without(foreign), scripted: r.Scripted, redactor: r.redactor}, nil
+	return &simulated{environ: newEnvironment(r.Environ).without(foreign), scripted: r.Scripted, redactor: r.redactor, end: r.begin.Add(r.Limit)}, nil
 }
 
 func (s *simulated) describe() []string {
@@ -45,7 +47,13 @@ func (s *simulated) describe() []string {
 
 func (s *simulated) close(context.Context) error { return nil }
 
+// left is what the next cycle may take.
+func (s *simulated) left() time.Duration { return time.Until(s.end) - simulatedGrace }
+
 func (s *simulated) set(_ context.Context, c protocol.Cycle, _ int, dir string) (_ *scene, err error) {
+	if s.left() <= 0 {
+		return nil, errNoTime
+	}
 	codex, err := s.scripted(dir)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the scripted Codex: %w", err)
@@ -79,7 +87,7 @@ func (s *simulated) set(_ context.Context, c protocol.Cycle, _ int, dir string) 
 		sim.Inject(telegramsim.Incoming{ChatID: simulatedChat, UserID: simulatedUser, Text: text})
 	}
 	inject(env, c)
-	return &scene{env: env, limit: simulatedLimit, close: sim.Close, world: func() *protocol.World {
+	return &scene{env: env, time: bounds{limit: s.left(), grace: simulatedGrace}, close: sim.Close, world: func() *protocol.World {
 		return &protocol.World{Sent: len(sim.Messages(0)), Threads: entries(filepath.Join(dir, "codex", "sessions"))}
 	}}, nil
 }
