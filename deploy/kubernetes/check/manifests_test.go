@@ -113,6 +113,8 @@ func TestPodsAreHeldShort(t *testing.T) {
 			t.Errorf("%s: a probe is missing", name)
 		case c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero():
 			t.Errorf("%s: resources are missing", name)
+		case pod.Annotations["prometheus.io/scheme"] != "https": // with a certificate the metrics have it, too
+			t.Errorf("%s: its metrics are to be read as %v", name, pod.Annotations)
 		}
 		for _, variable := range c.Env {
 			if variable.ValueFrom != nil {

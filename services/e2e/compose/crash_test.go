@@ -97,15 +97,6 @@ func (c *crowd) judge() {
 	}
 }
 
-func (c *crowd) pause(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.t.Context().Done():
-	}
-}
-
 // homes are the workers that hold the sessions, by chat.
 func (c *crowd) homes() map[int64]string {
 	c.t.Helper()

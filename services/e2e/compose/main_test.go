@@ -100,10 +100,10 @@ func (s *stack) compose(args ...string) string {
 }
 
 // up starts what is missing, with a number of workers, and waits until it is
-// healthy.
-func (s *stack) up(workers int) {
+// healthy. Without names: every service.
+func (s *stack) up(workers int, services ...string) {
 	s.t.Helper()
-	s.compose("up", "--detach", "--wait", "--no-recreate", "--scale", fmt.Sprintf("orchestrator=%d", workers))
+	s.compose(append([]string{"up", "--detach", "--wait", "--no-recreate", "--scale", fmt.Sprintf("orchestrator=%d", workers)}, services...)...)
 }
 
 // remove removes everything of the stack, after showing the log of one that
@@ -125,6 +125,15 @@ func (s *stack) remove() {
 func (s *stack) containers(service string) []string {
 	s.t.Helper()
 	return strings.Fields(s.compose("ps", "--format", "{{.Name}}", service))
+}
+
+func (s *stack) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.t.Context().Done():
+	}
 }
 
 // kill ends containers as a power cut would.

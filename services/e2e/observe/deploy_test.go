@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -233,5 +234,60 @@ func TestRulesDoAsTheirTestsSay(t *testing.T) {
 	if output, err := exec.CommandContext(t.Context(), tool, "check", "config", "--syntax-only",
 		"../../../deploy/prometheus/prometheus.yml").CombinedOutput(); err != nil {
 		t.Errorf("promtool check config: %v\n%s", err, output)
+	}
+}
+
+// What Grafana is given agrees with itself: the data source is the overlay's
+// Prometheus, the dashboard's variable finds it, and the dashboard lies where the
+// provider looks.
+func TestGrafanaFindsWhatItIsGiven(t *testing.T) {
+	t.Parallel()
+	source := read(t, "../../../deploy/grafana/provisioning/datasources/prometheus.yml")
+	provider := read(t, "../../../deploy/grafana/provisioning/dashboards/telecodex.yml")
+	overlay := read(t, "../../../deploy/compose.observability.yaml")
+	field := func(text, name string) string {
+		found := regexp.MustCompile(`(?m)^\s*-?\s*` + name + `: (\S+)$`).FindStringSubmatch(text)
+		if found == nil {
+			t.Fatalf("there is no %s in\n%s", name, text)
+		}
+		return found[1]
+	}
+	var d struct {
+		UID        string
+		Templating struct {
+			List []struct{ Name, Type, Query string }
+		}
+		Panels []struct {
+			Type, Title string
+			Datasource  struct{ Type, UID string }
+		}
+	}
+	if err := json.Unmarshal([]byte(read(t, dashboardFile)), &d); err != nil {
+		t.Fatal(err)
+	}
+	kind := field(source, "type")
+	if len(d.Templating.List) != 1 || d.Templating.List[0].Type != "datasource" || d.Templating.List[0].Query != kind || d.UID == "" {
+		t.Fatalf("a data source of type %s does not fill in %v", kind, d.Templating.List)
+	}
+	variable := "${" + d.Templating.List[0].Name + "}"
+	for _, p := range d.Panels {
+		if p.Type != "row" && (p.Datasource.Type != kind || p.Datasource.UID != variable && p.Datasource.UID != field(source, "uid")) {
+			t.Errorf("%s asks %v", p.Title, p.Datasource)
+		}
+	}
+	if field(source, "isDefault") != "true" {
+		t.Error("the variable begins with the default data source, and there is none")
+	}
+	// The service of that name listens on that port, inside of the stack's network.
+	at, err := url.Parse(field(source, "url"))
+	if err != nil || !strings.Contains(overlay, "\n  "+at.Hostname()+":\n") || !strings.Contains(overlay, ":"+at.Port()+`"]`) {
+		t.Errorf("%s is not in the overlay: %v", at, err)
+	}
+	path := field(provider, "path")
+	if !strings.Contains(overlay, "- ./grafana/dashboards:"+path+":ro\n") || !strings.Contains(overlay, "- ./grafana/provisioning:/etc/grafana/provisioning:ro\n") {
+		t.Errorf("nothing is mounted at %s", path)
+	}
+	if home := field(overlay, "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"); home != path+"/"+filepath.Base(dashboardFile) {
+		t.Errorf("Grafana begins with %s", home)
 	}
 }
