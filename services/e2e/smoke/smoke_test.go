@@ -1,8 +1,13 @@
 package smoke
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +26,53 @@ func TestSimulated(t *testing.T) {
 	}
 	if files := b.evidence(); len(files) != 11 {
 		t.Errorf("evidence: %d files", len(files))
+	}
+}
+
+// What --out names is where everything is, for its owner alone whatever the umask.
+func TestOut(t *testing.T) {
+	t.Parallel()
+	for name, out := range map[string]string{"beneath here": "a/b", "anywhere": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			p := b.start([]string{"smoke", "--simulated", "--limit-s", "100", "--scenario", "S2,S4", "--out", out})
+			if status := b.ends(p); status != 3 {
+				t.Errorf("status %d\n%s%s", status, p.Stdout(), p.Stderr())
+			}
+			place := out
+			if !filepath.IsAbs(out) {
+				place = filepath.Join(b.dir, out)
+			}
+			runs, err := os.ReadDir(place)
+			if err != nil || len(runs) != 1 || !regexp.MustCompile(`^tg-live-e2-\d{8}T\d{6}Z$`).MatchString(runs[0].Name()) {
+				t.Fatalf("%v, %v", runs, err)
+			}
+			if said := "\nevidence: " + filepath.Join(out, runs[0].Name()) + "\n"; !strings.Contains(p.Stdout(), said) {
+				t.Errorf("it does not say %q:\n%s", said, p.Stdout())
+			}
+			want := []string{"S2-telegram-transient-fetch.json", "S2-telegram-transient-fetch.redacted.json", "S4-allowlist-drop.json",
+				"S4-allowlist-drop.redacted.json", "evidence.md"}
+			files, err := os.ReadDir(filepath.Join(place, runs[0].Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, entry := range append(files, runs[0]) {
+				info, err := entry.Info()
+				if err != nil || runtime.GOOS != "windows" && info.Mode()&0o077 != 0 || entry.Type().IsRegular() && runtime.GOOS != "windows" && info.Mode() != 0o600 {
+					t.Errorf("%s: %v, %v", entry.Name(), info.Mode(), err)
+				}
+				if entry.Type().IsRegular() {
+					names = append(names, entry.Name())
+				}
+			}
+			if !slices.Equal(names, want) {
+				t.Errorf("there are %q, want %q", names, want)
+			}
+			if _, err := os.Stat(filepath.Join(b.dir, "artifacts")); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("it writes where it usually does: %v", err)
+			}
+		})
 	}
 }
 

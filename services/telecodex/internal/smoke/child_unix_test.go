@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,5 +55,38 @@ func TestAScenarioThatHangsIsJudged(t *testing.T) {
 			"UNTESTED  S2", "  S2-telegram-transient-fetch: no time was left of what all of a simulated run may take\n", "UNTESTED  S3", "UNTESTED  S4",
 			"  S4-allowlist-drop: no time was left", "NO-GO: failed: S1\n", "  criterion 1: ", "evidence: ")
 		return
+	}
+}
+
+// Whatever the operator's environment says, no live cycle lets in another chat
+// than the canary: the list that S4 has instead names a chat that nobody is.
+func TestNoLiveCycleHasAWiderAllowlist(t *testing.T) {
+	for _, settings := range [][]string{
+		nil,
+		{"CHANNEL_ALLOWED_CHAT_IDS= 08100000043 "},
+		{"CANARY_CHAT_ID=8100000043", "CHANNEL_LIVE_MODE=false", "CHANNEL_ORCHESTRATOR_MODE=default", "CHANNEL_ONCE=false"},
+	} {
+		t.Run(strings.Join(settings, " "), func(t *testing.T) {
+			r, sim := newLive(t, settings...)
+			r.writes(t, sim, "hello")
+			record := filepath.Join(r.people, "record")
+			r.Program = filepath.Join(r.people, "telecodex")
+			script := fmt.Sprintf("#!/bin/sh\necho \"$CHANNEL_ALLOWED_CHAT_IDS $CHANNEL_LIVE_MODE $CHANNEL_ORCHESTRATOR_MODE $*\" >>'%s'\n", record)
+			if err := os.WriteFile(r.Program, []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if status := r.run(t); status != 1 { // it reports nothing
+				t.Errorf("status %d", status)
+			}
+			got, err := os.ReadFile(record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// S1 three times, S2, both of S3, S4.
+			want := append(slices.Repeat([]string{"8100000043 true codex --once"}, 6), "999999999 true codex --once")
+			if got := strings.Split(strings.TrimSpace(string(got)), "\n"); !slices.Equal(got, want) {
+				t.Errorf("the cycles had %q, want %q", got, want)
+			}
+		})
 	}
 }
