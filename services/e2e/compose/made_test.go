@@ -38,6 +38,8 @@ var shown = map[string]string{
 	"make down": ``,
 	// Looked at, not done: it fetches the real Codex, and asks the real Telegram.
 	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 make up": `deploy/stack up`,
+	// TestOverlaysComeUpAndLeaveNothing does it.
+	"OVERLAYS=tls make up": `deploy/stack up`,
 	// Their images come from a registry.
 	`OVERLAYS="postgres observability" make up`: `deploy/stack up`,
 	"docker compose -f deploy/compose.yaml -f deploy/compose.postgres.yaml -f deploy/compose.observability.yaml config --quiet": ``,

@@ -36,6 +36,7 @@ func prometheusProgram(t *testing.T) string {
 
 // prometheusImage makes an image as the public one is, from the program of this
 // machine and the libraries it is linked to: its user is nobody, and owns /prometheus.
+// Without a command it does nothing, and so stands in for Grafana, too.
 func prometheusImage(t *testing.T) string {
 	t.Helper()
 	const image = "telecodex-test-prometheus"
@@ -70,7 +71,8 @@ func prometheusImage(t *testing.T) string {
 		}
 	})
 	must(t, nil, "sh", "-c", `tar --create --owner=65534 --group=65534 --directory="$1" . |
-		docker import --change 'ENTRYPOINT ["/bin/prometheus"]' --change 'USER 65534:65534' - "$2"`, "sh", rootfs, image)
+		docker import --change 'ENTRYPOINT ["/bin/prometheus"]' --change 'USER 65534:65534' \
+			--change 'CMD ["--config.file=/dev/null", "--storage.tsdb.path=/prometheus"]' - "$2"`, "sh", rootfs, image)
 	return image
 }
 

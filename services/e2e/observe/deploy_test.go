@@ -231,9 +231,11 @@ func TestRulesDoAsTheirTestsSay(t *testing.T) {
 		t.Errorf("the dashboard's expressions: %v\n%s", err, output)
 	}
 	// Its service discovery and rule files are those of a container.
-	if output, err := exec.CommandContext(t.Context(), tool, "check", "config", "--syntax-only",
-		"../../../deploy/prometheus/prometheus.yml").CombinedOutput(); err != nil {
-		t.Errorf("promtool check config: %v\n%s", err, output)
+	for _, config := range []string{"prometheus.yml", "prometheus-tls.yml"} {
+		if output, err := exec.CommandContext(t.Context(), tool, "check", "config", "--syntax-only",
+			"../../../deploy/prometheus/"+config).CombinedOutput(); err != nil {
+			t.Errorf("promtool check config %s: %v\n%s", config, err, output)
+		}
 	}
 }
 

@@ -1,0 +1,177 @@
+//go:build compose
+
+package compose_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
+	"telecodex.dev/services/e2e/internal/harness"
+)
+
+// certificates runs what docs/SECURITY.md shows, in a directory, and returns where the
+// files are.
+func certificates(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) != 1 {
+		t.Fatalf("%d blocks of commands", len(blocks))
+	}
+	dir := t.TempDir()
+	must(t, nil, "sh", "-ec", "cd '"+dir+"'\n"+blocks[0][1])
+	return filepath.Join(dir, "tls")
+}
+
+// operator is a caller of the gateway with the operator's certificate and the token.
+func operator(t *testing.T, dir, addr string) *grpc.ClientConn {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "operator.pem"), filepath.Join(dir, "operator.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := x509.NewCertPool()
+	known.AppendCertsFromPEM(authority)
+	conn, err := grpc.NewClient(addr, grpc.WithNoProxy(), grpc.WithTransportCredentials(credentials.NewTLS(
+		&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: known, Certificates: []tls.Certificate{pair}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// ask calls the gateway, and says how many workers it reaches.
+func ask(t *testing.T, conn *grpc.ClientConn, token string) (reached int, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+	answer, err := gatewayv1.NewGatewayServiceClient(conn).GetStatus(ctx, &gatewayv1.GetStatusRequest{})
+	for _, worker := range answer.GetWorkers() {
+		if worker.GetReachable() {
+			reached++
+		}
+	}
+	return reached, err
+}
+
+// follows runs make logs until it shows a line with a text, and ends it.
+func follows(t *testing.T, env []string, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "logs")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // make passes it on
+	cmd.WaitDelay = 10 * time.Second
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for lines := bufio.NewScanner(stdout); !found && lines.Scan(); {
+		found = strings.Contains(lines.Text(), text)
+	}
+	cancel()
+	if err := cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) {
+		t.Error(err)
+	}
+	if !found {
+		t.Errorf("make logs does not show %q", text)
+	}
+}
+
+// The overlays that need no database, as people start them: make up with TLS and
+// Prometheus answers a message; who has no certificate, or no token, is refused, by the
+// gateway and by a worker; Prometheus reads the metrics over TLS; make logs follows;
+// make down, which is told of no overlay, leaves nothing.
+func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
+	needEngine(t)
+	if remains(t, demo) != "" {
+		t.Fatal("the demonstration runs already: make down ends it")
+	}
+	image, dir, chat := prometheusImage(t), certificates(t), int64(123456789)
+	gateway, worker, telegram, port := freePort(t), freePort(t), freePort(t), freePort(t)
+	env := []string{"OVERLAYS=observability tls", "TLS_DIR=" + dir, "TLS_SECRETS_DIR=" + filepath.Join(t.TempDir(), "tls"),
+		"PROMETHEUS_IMAGE=" + image, "PROMETHEUS_PORT=" + port, "GRAFANA_IMAGE=" + image, "GRAFANA_PORT=" + freePort(t),
+		"GATEWAY_PORT=" + gateway, "ORCHESTRATOR_PORTS=" + worker, "TELEGRAM_PORT=" + telegram, "CHANNEL_TOKEN=", "CHANNEL_TOKEN_FILE="}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := command(ctx, nil, "make", "down"); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, env, "make", "up")
+
+	w := &watched{stack: &stack{t: t, sim: simulator{t: t, url: "http://127.0.0.1:" + telegram}}, prometheus: prometheus{t: t, url: "http://127.0.0.1:" + port}}
+	w.sim.write(chat, "hello")
+	w.answer(chat, "You said: hello")
+	token, err := os.ReadFile(filepath.Join(dir, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := operator(t, dir, "127.0.0.1:"+gateway)
+	if reached, err := ask(t, conn, strings.TrimSpace(string(token))); err != nil || reached != 1 {
+		t.Errorf("%d workers, %v", reached, err)
+	}
+	if _, err := ask(t, conn, ""); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("without a token: %v", err)
+	}
+	for _, addr := range []string{"127.0.0.1:" + gateway, "127.0.0.1:" + worker} {
+		plain, err := harness.Dial(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ask(t, plain, strings.TrimSpace(string(token))); status.Code(err) != codes.Unavailable {
+			t.Errorf("in plaintext, %s: %v", addr, err)
+		}
+		if err := plain.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	w.until("Prometheus scrapes", func() (any, bool) {
+		well := w.targets()
+		return well, well["telecodex-gateway"] == 1 && well["telecodex-orchestrator"] == 1
+	})
+	follows(t, env, "turn settled")
+
+	must(t, nil, "make", "down")
+	if left := remains(t, demo); left != "" {
+		t.Errorf("make down left\n%s", left)
+	}
+	if output, err := command(t.Context(), append(env, "OVERLAYS=tsl"), "make", "up"); err == nil || !strings.Contains(err.Error(), "there is no overlay tsl") || remains(t, demo) != "" {
+		t.Errorf("an overlay that is not there: %v\n%s", err, output)
+	}
+}
