@@ -93,18 +93,21 @@ func (w *world) start() *world {
 // command's key.
 func (w *world) post(chat, topic int64, messages ...store.Message) store.Key {
 	w.t.Helper()
-	in := w.sim.Inject(telegramsim.Incoming{ChatID: chat, TopicID: topic, Text: "x"})
 	w.nextID++
+	messageID := w.nextID
+	if w.sim != nil {
+		messageID = w.sim.Inject(telegramsim.Incoming{ChatID: chat, TopicID: topic, Text: "x"}).MessageID
+	}
 	c := w.config.Reports.Begin(time.Now())
 	stored, err := w.store.Ingest(w.t.Context(), []store.NewUpdate{{UpdateID: w.nextID, Kind: store.KindEcho, State: store.Queued,
-		Digest: time.Now().String(), SessionID: admission.SessionID(chat, topic), ChatID: chat, TopicID: topic, MessageID: in.MessageID,
+		Digest: time.Now().String(), SessionID: admission.SessionID(chat, topic), ChatID: chat, TopicID: topic, MessageID: messageID,
 		Private: chat > 0, Date: time.Now()}}, time.Now())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	c.Fetched(cycle.Batch{Handed: stored.New})
 	for i := range messages {
-		messages[i].ReplyTo = in.MessageID
+		messages[i].ReplyTo = messageID
 	}
 	if err := w.store.SettleCommand(w.t.Context(), stored.New[0].Key, false, messages); err != nil {
 		w.t.Fatal(err)
