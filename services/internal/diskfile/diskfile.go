@@ -9,9 +9,6 @@ import (
 	"runtime"
 )
 
-// ErrLocked says that another holder, in this process or another, has the lock.
-var ErrLocked = errors.New("the lock is held")
-
 // Replace writes a file (mode 0600) such that a crash at any point leaves the old
 // content or the new one. There may be one writer at a time. Missing directories are
 // made with mode 0700.

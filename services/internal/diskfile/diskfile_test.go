@@ -32,26 +32,34 @@ func TestReplaceLeavesTheNewContentAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestALockHasOneHolderAndGoesWithItsFile(t *testing.T) {
+func TestALockHasOneHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	open := func() *os.File {
-		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			t.Fatal(err)
+	held := func(want bool) {
+		t.Helper()
+		if got, err := diskfile.Locked(path); got != want || err != nil {
+			t.Fatalf("Locked() = %v, %v, want %v", got, err, want)
 		}
-		return file
 	}
-	first, second := open(), open()
-	if err := diskfile.Lock(first); err != nil {
+	held(false)
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("asking made the file: %v", err)
+	}
+	lock, err := diskfile.TryLock(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := diskfile.Lock(second); !errors.Is(err, diskfile.ErrLocked) {
+	if _, err := diskfile.TryLock(path); !errors.Is(err, diskfile.ErrLocked) {
 		t.Errorf("the second holder: %v", err)
 	}
-	if err := first.Close(); err != nil {
+	held(true)
+	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(diskfile.Lock(second), second.Close()); err != nil {
-		t.Errorf("once it is free: %v", err)
+	held(false)
+	if lock, err = diskfile.TryLock(path); err != nil {
+		t.Fatalf("once it is free: %v", err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Error(err)
 	}
 }

@@ -9,18 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock takes the lock on an open file, which goes with it, or fails with ErrLocked at
-// once. It uses flock and not fcntl: its locks belong to the open file, so that
-// two holders in one process exclude each other too.
-func Lock(file *os.File) error {
+// take uses flock and not fcntl: its locks belong to the open file, so that two
+// holders in one process exclude each other too.
+func take(file *os.File) error {
+	err := flock(file, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
+}
+
+func release(file *os.File) error { return flock(file, unix.LOCK_UN) }
+
+func flock(file *os.File, how int) error {
 	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return ErrLocked
+		if err := unix.Flock(int(file.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
 		}
-		return err
 	}
 }

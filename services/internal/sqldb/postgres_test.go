@@ -243,6 +243,7 @@ func TestPostgresErrorsNeverHoldThePassword(t *testing.T) {
 func TestPostgresRefusesADatabaseOfAnotherEncoding(t *testing.T) {
 	t.Parallel()
 	dsn := server.URL(t)
+	server.Exec(t, "DROP DATABASE IF EXISTS latin")
 	server.Exec(t, "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
 	target, err := url.Parse(dsn)
 	if err != nil {

@@ -29,7 +29,7 @@ func (e *LockedError) Error() string {
 type Dir struct {
 	path     string
 	workerID string
-	lock     *os.File
+	lock     *diskfile.Lock
 }
 
 // A worker that is killed while it starts a child leaves the lock to it until the
@@ -57,38 +57,27 @@ func openNow(path string) (*Dir, error) {
 	if err := os.MkdirAll(d.Private(), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(d.Private(), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	lock, err := diskfile.TryLock(d.lockFile())
+	switch {
+	case errors.Is(err, diskfile.ErrLocked):
+		return nil, &LockedError{Path: path}
+	case err != nil:
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	d.lock = lock
-	if err := diskfile.Lock(lock); err != nil {
-		if errors.Is(err, diskfile.ErrLocked) {
-			err = &LockedError{Path: path}
-		}
-		return nil, errors.Join(err, lock.Close())
-	}
 	if d.workerID, err = workerID(filepath.Join(d.Private(), "worker_id")); err != nil {
-		return nil, errors.Join(fmt.Errorf("state directory: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("state directory: %w", err), lock.Unlock())
 	}
 	return d, nil
 }
 
 // InUse reports whether a live worker uses the directory. It changes nothing.
 func InUse(path string) (bool, error) {
-	lock, err := os.OpenFile(filepath.Join((&Dir{path: path}).Private(), "lock"), os.O_RDWR, 0)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("state directory: %w", err)
+	used, err := diskfile.Locked((&Dir{path: path}).lockFile())
+	if err != nil {
+		err = fmt.Errorf("state directory: %w", err)
 	}
-	defer lock.Close()
-	err = diskfile.Lock(lock)
-	if errors.Is(err, diskfile.ErrLocked) {
-		return true, nil
-	}
-	return false, err
+	return used, err
 }
 
 // Peek is the directory of a worker that uses it meanwhile: for who reads it only.
@@ -141,7 +130,7 @@ func (d *Dir) Close() error {
 	if d.lock == nil {
 		return nil
 	}
-	return d.lock.Close()
+	return d.lock.Unlock()
 }
 
 // WorkerID is the worker's id: random, and stable over restarts.
@@ -149,6 +138,8 @@ func (d *Dir) WorkerID() string { return d.workerID }
 
 // Private is what Codex must not see.
 func (d *Dir) Private() string { return filepath.Join(d.path, "private") }
+
+func (d *Dir) lockFile() string { return filepath.Join(d.Private(), "lock") }
 
 // Journal is the path of the turn journal.
 func (d *Dir) Journal() string { return filepath.Join(d.Private(), "journal.db") }
