@@ -15,6 +15,7 @@ import (
 
 	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/codexsim"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -71,7 +72,7 @@ func newSystem(t *testing.T) *system {
 	if s.sim, err = telegramsim.Start("127.0.0.1:0", telegramsim.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if s.addr, err = harness.FreeAddr(); err != nil {
+	if s.addr, err = freeport.Addr(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

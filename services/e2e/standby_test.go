@@ -8,6 +8,7 @@ import (
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/pgtest"
 	"telecodex.dev/services/internal/telegramsim"
 )
@@ -37,7 +38,7 @@ func TestTheSecondGatewayTakesOver(t *testing.T) {
 	})
 	s.say("first")
 	s.heard(1)
-	operator, err := harness.FreeAddr()
+	operator, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/certtest"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -203,7 +204,7 @@ func TestAddressesBeyondLoopback(t *testing.T) {
 	needLinks(t)
 	t.Parallel()
 	s := newSecured(t)
-	metrics, err := harness.FreeAddr()
+	metrics, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -25,14 +26,11 @@ type attended struct {
 
 func startAttended(t *testing.T, c Config, out *lines) attended {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.MetricsAddr = free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	c.MetricsAddr = free
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	w := attended{start(t, c, out), t}
 	eventually(t, "the side door is open", func() bool { code, _ := w.get("/healthz"); return code == http.StatusOK })

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/gateway/internal/store/storetest"
 	"telecodex.dev/services/internal/bound"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -29,16 +29,13 @@ func BenchmarkRestart(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer sim.Close()
-	away, err := net.Listen("tcp", "127.0.0.1:0")
+	away, err := freeport.Addr()
 	if err != nil {
-		b.Fatal(err)
-	}
-	if err := away.Close(); err != nil {
 		b.Fatal(err)
 	}
 	c := defaults()
 	c.Token, c.APIURL, c.AllowedChatIDs = func() string { return telegramsim.DefaultToken }, sim.URL, []string{"1"}
-	c.OrchestratorAddrs, c.Store = []string{away.Addr().String()}, filepath.Join(b.TempDir(), "gateway.db")
+	c.OrchestratorAddrs, c.Store = []string{away}, filepath.Join(b.TempDir(), "gateway.db")
 	c.ListenAddr, c.MetricsAddr, c.CursorStatePath = "", "", ""
 	served(b, c.Store, settled, waiting)
 	var sum time.Duration

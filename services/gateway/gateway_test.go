@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/internal/telegramsim"
 )
@@ -105,13 +105,12 @@ func TestOnceEchoesAndReportsOneCycle(t *testing.T) {
 
 func TestOnceWithoutTelegramIsAFailedCycle(t *testing.T) {
 	t.Parallel()
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	dead, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead.Close()
 	out := &lines{}
-	c := echo(t, "http://"+dead.Addr().String(), out)
+	c := echo(t, "http://"+dead, out)
 	c.Once = true
 	if err := Run(t.Context(), c); !errors.Is(err, ErrCycleFailed) {
 		t.Errorf("Run = %v", err)

@@ -3,13 +3,13 @@ package gateway
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -19,12 +19,11 @@ func TestNoMoreIsHeldThanTheSessionsThatFit(t *testing.T) {
 	t.Parallel()
 	sim, out := simulate(t), &lines{}
 	c := echo(t, sim.URL, out)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.MetricsAddr, c.SessionMax, c.SessionIdleTTL = free.Addr().String(), 2, time.Hour
-	free.Close()
+	c.MetricsAddr, c.SessionMax, c.SessionIdleTTL = free, 2, time.Hour
 	holds := func(chats string) func() bool {
 		return func() bool {
 			answer, err := http.Get("http://" + c.MetricsAddr + "/metrics")

@@ -2,10 +2,10 @@ package orchestrator_test
 
 import (
 	"bytes"
-	"net"
 	"strings"
 	"testing"
 
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/orchestrator"
 )
 
@@ -22,14 +22,11 @@ func TestHealthcheckAsksTheWorkerThatRuns(t *testing.T) {
 	if status, stdout := program(t, "healthcheck", "--listen-addr", w.addr); status != 0 || stdout != "orchestrator at "+w.addr+" serves\n" {
 		t.Errorf("status %d, %q", status, stdout)
 	}
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := gone.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if status, stdout := program(t, "healthcheck", "--listen-addr", gone.Addr().String()); status != 1 || !strings.Contains(stdout, "does not serve") {
+	if status, stdout := program(t, "healthcheck", "--listen-addr", gone); status != 1 || !strings.Contains(stdout, "does not serve") {
 		t.Errorf("status %d, %q", status, stdout)
 	}
 }

@@ -2,24 +2,23 @@ package telecodex
 
 import (
 	"bytes"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
 func TestAFailedCycleIsSaidOnce(t *testing.T) {
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	dead, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead.Close()
 	dir := t.TempDir()
 	settings := map[string]string{
-		"CHANNEL_TOKEN": telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL": "http://" + dead.Addr().String(),
+		"CHANNEL_TOKEN": telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL": "http://" + dead,
 		"CHANNEL_ALLOWED_CHAT_IDS": "1000", "CHANNEL_STORE": filepath.Join(dir, "gateway.db"), "CHANNEL_CURSOR_STATE_PATH": "",
 		"ORCHESTRATOR_STATE_DIR": filepath.Join(dir, "worker"), "ORCHESTRATOR_CODEX_HOME": filepath.Join(dir, "codex"),
 		"ORCHESTRATOR_METRICS_ADDR": "off", "ORCHESTRATOR_CODEX_BIN": filepath.Join(dir, "no-such-codex"),

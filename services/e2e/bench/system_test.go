@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -52,7 +53,7 @@ func start(b *testing.B, with settings) *system {
 	b.Cleanup(func() { s.stop(b) })
 	dir := b.TempDir()
 	s.dir = dir
-	if s.metrics, err = harness.FreeAddr(); err != nil {
+	if s.metrics, err = freeport.Addr(); err != nil {
 		b.Fatal(err)
 	}
 	if with.kept == 0 {
@@ -76,7 +77,7 @@ func start(b *testing.B, with settings) *system {
 		s.workers, addrs = append(s.workers, worker), append(addrs, worker.Addr)
 	}
 	s.worker = s.workers[0]
-	if s.operator, err = harness.FreeAddr(); err != nil {
+	if s.operator, err = freeport.Addr(); err != nil {
 		b.Fatal(err)
 	}
 	allowed := make([]string, with.chats)

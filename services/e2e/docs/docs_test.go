@@ -17,6 +17,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -126,7 +127,7 @@ func setUp(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operator, err := harness.FreeAddr()
+	operator, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -183,7 +184,7 @@ func newProbed(t *testing.T, programs harness.Programs, bin string) *stagedProbe
 		}
 	})
 	for _, addr := range []*string{&p.worker, &p.gateway} {
-		if *addr, err = harness.FreeAddr(); err != nil {
+		if *addr, err = freeport.Addr(); err != nil {
 			t.Fatal(err)
 		}
 	}

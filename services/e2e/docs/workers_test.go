@@ -14,6 +14,7 @@ import (
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -63,7 +64,7 @@ func startTwo(t *testing.T) *two {
 		}
 		stops = append(stops, func() error { return s.workers[i].Stop(10 * time.Second) })
 	}
-	if s.operator, err = harness.FreeAddr(); err != nil {
+	if s.operator, err = freeport.Addr(); err != nil {
 		t.Fatal(err)
 	}
 	s.gateway, err = harness.Start(harness.Command{Path: s.programs.Path("gateway"), Dir: s.dir, Env: []string{

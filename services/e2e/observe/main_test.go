@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
 
@@ -125,7 +126,7 @@ func (s *system) close() {
 
 func (s *system) free() string {
 	s.t.Helper()
-	addr, err := harness.FreeAddr()
+	addr, err := freeport.Addr()
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -16,12 +16,13 @@ import (
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/freeport"
 )
 
 // serve starts a gateway that goes on, and returns a client of its operator API.
 func (g *gateway) serve(ctx context.Context, env ...string) (*harness.Process, gatewayv1.GatewayServiceClient) {
 	g.t.Helper()
-	addr, err := harness.FreeAddr()
+	addr, err := freeport.Addr()
 	if err != nil {
 		g.t.Fatal(err)
 	}

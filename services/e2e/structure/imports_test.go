@@ -115,8 +115,9 @@ func allowed() map[string][]string {
 		"internal/codexsim/cmd/fakecodex":       {"internal/codexsim"},
 		"internal/telegramsim":                  {},
 		"internal/telegramsim/cmd/faketelegram": {"internal/telegramsim", lifecycle},
-		"internal/pgtest":                       {pgx},
+		"internal/pgtest":                       {pgx, "internal/freeport"},
 		"internal/certtest":                     {},
+		"internal/freeport":                     {},
 		"internal/bound":                        {},
 		g + "store/storetest":                   {sqldb},
 
@@ -136,7 +137,7 @@ func allowed() map[string][]string {
 		"e2e/structure":                      {},
 		"e2e/real":                           {},
 		"e2e/reports":                        {},
-		"e2e/internal/harness":               {grpc},
+		"e2e/internal/harness":               {grpc, "internal/freeport"},
 		"e2e/internal/responses":             {},
 	}
 }

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"telecodex.dev/services/internal/freeport"
 )
 
 // Password is that of the server's one user over TCP. No error, log or status may
@@ -191,7 +193,7 @@ func (s *Server) launch() (err error) {
 		"--locale=C.UTF-8"); err != nil {
 		return err
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = freeport.Take(); err != nil {
 		return err
 	}
 	return s.up()
@@ -230,15 +232,6 @@ func (s *Server) run(program string, args ...string) error {
 		return fmt.Errorf("%s: %w\n%s\n%s", program, err, said, logged)
 	}
 	return nil
-}
-
-// freePort is a port nobody has now; until the server has it, somebody might.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // guard is a process that ends the server and removes its directory once the test

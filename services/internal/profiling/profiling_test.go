@@ -3,7 +3,6 @@ package profiling_test
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/profiling"
 )
 
@@ -29,12 +29,10 @@ func TestOnlyThisMachineIsServed(t *testing.T) {
 }
 
 func TestProfilesAreServedWithoutTheCommandLine(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := free.Addr().String()
-	free.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- profiling.Serve(ctx, addr) }()

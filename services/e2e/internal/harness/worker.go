@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"telecodex.dev/services/internal/freeport"
 )
 
 // maxMessage is what the contract lets a message weigh: 16 MiB.
@@ -53,11 +54,11 @@ func StartWorker(ctx context.Context, config WorkerConfig) (*Worker, error) {
 }
 
 func startWorker(ctx context.Context, config WorkerConfig) (*Worker, error) {
-	addr, err := FreeAddr()
+	addr, err := freeport.Addr()
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := FreeAddr()
+	metrics, err := freeport.Addr()
 	if err != nil {
 		return nil, err
 	}
@@ -121,14 +122,4 @@ func Dial(addr string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 		grpc.WithDisableRetry(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 	}, options...)...)
-}
-
-// FreeAddr is a loopback address nobody listens on at the moment.
-func FreeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	addr := listener.Addr().String()
-	return addr, listener.Close()
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telecodex.dev/services/internal/freeport"
 )
 
 func TestFailuresOfASend(t *testing.T) {
@@ -142,12 +144,10 @@ func TestExportedTypesHoldNoToken(t *testing.T) {
 }
 
 func TestConnectionRefusedIsNotInDoubt(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	listener.Close()
 	_, err = client(t, "http://"+address).SendMessage(t.Context(), SendMessage{ChatID: 1, Text: "hi"})
 	check(t, err, Error{Operation: "sendMessage", Kind: KindNetwork, Retry: RetryTransient})
 }

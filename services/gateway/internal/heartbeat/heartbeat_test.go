@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/heartbeat"
+	"telecodex.dev/services/internal/freeport"
 )
 
 // hookWithSecrets is a path in which a part of everything is secret.
@@ -115,11 +115,10 @@ func TestEveryErrorOfACycleIsAnEventOfItsOwn(t *testing.T) {
 // tells nothing of where they are.
 func TestTheReportTellsTheTruth(t *testing.T) {
 	elsewhere := receive(t, accept)
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	dead, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead.Close()
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	answer := func(f http.HandlerFunc) func(*testing.T) string {
 		return func(t *testing.T) string { return receive(t, f).URL }
@@ -152,7 +151,7 @@ func TestTheReportTellsTheTruth(t *testing.T) {
 		"a redirect, which is not followed": {answer(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 		}), 1, "the receiver answered with status 307", 0},
-		"nobody there": {at("http://" + dead.Addr().String()), 1, "refused", 0},
+		"nobody there": {at("http://" + dead), 1, "refused", 0},
 		"hangs":        {answer(hang), 1, "no answer in time", 50 * time.Millisecond},
 		"not HTTP": {answer(func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
