@@ -284,7 +284,8 @@ func (r *runner) write(ctx context.Context, e lane.Effect) error {
 	case lane.Postpone:
 		return r.postpone(ctx)
 	case lane.Renumber:
-		_, err := st.Postpone(ctx, t.ID, store.Outcome{Name: failed, ErrorCode: cycle.CodexContract, ErrorMessage: renumberedMessage})
+		_, err := st.Postpone(ctx, t.ID, store.Outcome{Name: failed, ErrorCode: cycle.CodexContract,
+			ErrorMessage: renumberedMessage, Absent: true})
 		if err == nil {
 			r.m.Meter.Again(meters.Renumbered)
 			r.traceTurn(failed, cycle.CodexContract)
@@ -317,7 +318,7 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 	outcome, messages := r.ending(e)
 	var err error
 	switch e {
-	case lane.Finish, lane.FinishRefused, lane.FinishCancelled:
+	case lane.Finish, lane.FinishRefused, lane.FinishAbsent, lane.FinishCancelled:
 		var next store.Lane
 		if next, err = st.Finish(ctx, t.ID, outcome, messages); err == nil {
 			r.ahead = &next

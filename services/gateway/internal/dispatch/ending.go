@@ -40,8 +40,8 @@ func (r *runner) ending(e lane.Effect) (store.Outcome, []store.Message) {
 	switch e {
 	case lane.Finish:
 		return r.finish()
-	case lane.FinishRefused:
-		o := store.Outcome{Name: failed, ErrorCode: cycle.CodexContract,
+	case lane.FinishRefused, lane.FinishAbsent:
+		o := store.Outcome{Name: failed, ErrorCode: cycle.CodexContract, Absent: e == lane.FinishAbsent,
 			ErrorMessage: "the worker refused the turn: " + status.Convert(r.refused).Message()}
 		if rpc.FieldOf(r.refused) == promptField && r.m.Notify {
 			return o, say(store.Answer, render.PromptRefused(), r.head.MessageID)

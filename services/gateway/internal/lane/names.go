@@ -67,6 +67,7 @@ var effectNames = [...]string{
 	Unassign:        "unassign",
 	Finish:          "finish",
 	FinishRefused:   "finish refused",
+	FinishAbsent:    "finish absent",
 	FinishCancelled: "finish cancelled",
 	Interrupt:       "interrupt",
 	InterruptUnpin:  "interrupt unpin",

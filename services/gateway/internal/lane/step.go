@@ -176,7 +176,7 @@ func (s State) committed() (State, []Effect) {
 		return enter(State{}, Loading)
 	}
 	switch s.Ending {
-	case SettleNew, Renew, Renumber:
+	case SettleNew, Renew, Renumber, FinishAbsent:
 		return enter(State{}, Loading)
 	case Postpone:
 		return pause(State{}, Loading, Acknowledge, Report)
@@ -203,12 +203,15 @@ func (s State) refused(action Action) (State, []Effect) {
 	nothingSent := s.Phase == Calling && !s.Doubt
 	switch action {
 	case Fail:
+		if nothingSent {
+			return settle(s, FinishAbsent, Close)
+		}
 		return settle(s, FinishRefused, Close)
-	case Alarm:
-		if nothingSent { // what has the id is not the head
+	case Alarm: // what has the id is not the head
+		if nothingSent {
 			return settle(s, Renumber, Close, RaiseAlarm)
 		}
-		return settle(s, FinishRefused, Close, RaiseAlarm)
+		return settle(s, FinishAbsent, Close, RaiseAlarm)
 	case InterruptAndUnpin:
 		return settle(s, InterruptUnpin, Close)
 	case RunOrInterrupt:
@@ -261,7 +264,7 @@ func (s State) accepted(in Input) (State, []Effect) {
 		case Fail:
 			return settle(s, FinishRefused, Close)
 		case Alarm:
-			return settle(s, FinishRefused, Close, RaiseAlarm)
+			return settle(s, FinishAbsent, Close, RaiseAlarm)
 		case InterruptAndUnpin:
 			return settle(s, InterruptUnpin, Close)
 		case RunOrInterrupt, Lost:

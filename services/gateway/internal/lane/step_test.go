@@ -164,11 +164,12 @@ func TestCallFailures(t *testing.T) {
 		waiting bool
 		effect  Effect
 	}{
-		{"a new turn is refused", calling, Fail, Settling, false, FinishRefused},
+		{"a new turn is refused", calling, Fail, Settling, false, FinishAbsent},
+		{"a turn in doubt is refused", doubtful, Fail, Settling, false, FinishRefused},
 		{"a running turn is refused", following, Fail, Settling, false, FinishRefused},
 		{"its id was used before, by another turn", calling, Alarm, Settling, false, Renumber},
-		{"its id was used before, perhaps by itself", doubtful, Alarm, Settling, false, FinishRefused},
-		{"its id was used before, seen while watching", attaching, Alarm, Settling, false, FinishRefused},
+		{"its id was used before, seen late", doubtful, Alarm, Settling, false, FinishAbsent},
+		{"its id was used before, seen while watching", attaching, Alarm, Settling, false, FinishAbsent},
 		{"session busy", calling, Wait, Calling, true, Pause},
 		{"session busy in doubt", doubtful, Wait, Calling, true, Pause},
 		{"journal unavailable while probing", probing, Wait, Probing, true, Pause},
@@ -205,6 +206,16 @@ func TestCallFailures(t *testing.T) {
 				t.Error("an unknown outcome leaves no doubt")
 			}
 		})
+	}
+}
+
+// What has the id of an absent turn is another one, or nothing.
+func TestAnAbsentTurnIsNotAcknowledged(t *testing.T) {
+	for _, ending := range []Effect{Finish, FinishRefused, FinishAbsent, Renumber} {
+		_, effects := Step(State{Phase: Settling, Ending: ending}, Input{Kind: Committed})
+		if want := ending == Finish || ending == FinishRefused; has(effects, Acknowledge) != want {
+			t.Errorf("%v: %v", ending, effects)
+		}
 	}
 }
 

@@ -273,9 +273,9 @@ func (q *tx) end(t Turn, state State, o Outcome) error {
 		}
 	}
 	return q.exec(`UPDATE turns SET state = $2, outcome = $3, error_code = $4, error_message = $5, input_tokens = $6,
-		cached_input_tokens = $7, cache_write_input_tokens = $8, output_tokens = $9, reasoning_output_tokens = $10, ended_at = $11
-		WHERE turn_id = $1`, t.ID, state, o.Name, o.ErrorCode, clean(o.ErrorMessage), used.InputTokens, used.CachedInputTokens,
-		used.CacheWriteInputTokens, used.OutputTokens, used.ReasoningOutputTokens, q.now)
+		cached_input_tokens = $7, cache_write_input_tokens = $8, output_tokens = $9, reasoning_output_tokens = $10, ended_at = $11,
+			acknowledged_at = $12 WHERE turn_id = $1`, t.ID, state, o.Name, o.ErrorCode, clean(o.ErrorMessage), used.InputTokens, used.CachedInputTokens,
+		used.CacheWriteInputTokens, used.OutputTokens, used.ReasoningOutputTokens, q.now, q.now*flag(o.Absent))
 }
 
 // Interrupt stores that a turn may have partly run and that its end is not

@@ -157,8 +157,8 @@ type Turn struct {
 	ErrorMessage string
 	// Usage is this turn's alone.
 	Usage        Usage
-	Resolution   string // resume, again or drop, once a person has decided
-	Acknowledged bool
+	Resolution   string    // resume, again or drop, once a person has decided
+	Acknowledged bool      // its worker was told, or has nothing of it
 	ReceivedAt   time.Time // of its update
 	CreatedAt    time.Time
 	AssignedAt   time.Time
@@ -174,6 +174,9 @@ type Outcome struct {
 	ErrorMessage string
 	// Usage is the thread's so far, as Codex reports it; nil: not reported.
 	Usage *Usage
+	// Absent says that the turn's worker has nothing of it: what may have its id
+	// there is another turn. Nothing is to be acknowledged.
+	Absent bool
 }
 
 // Session is one conversation.
