@@ -98,7 +98,9 @@ func TestDocumentsOfOtherMessagesStay(t *testing.T) {
 	})
 }
 
-func TestDocumentIsPrunedWithItsMessage(t *testing.T) {
+// A person who decides before the question was sent, over the operator's API, has
+// yet to be told what happened.
+func TestWhatWaitsToBeSentIsNotPruned(t *testing.T) {
 	both(t, func(t *testing.T, at place) {
 		d := newDesk(t, at)
 		ctx := t.Context()
@@ -108,13 +110,18 @@ func TestDocumentIsPrunedWithItsMessage(t *testing.T) {
 		_, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "") // settles the update, whatever waits of it
 		d.must(err)
 		d.must(d.Acknowledged(ctx, turnID(1, 1)))
-		d.wantParts(2)
-		n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor), 1000)
-		d.must(err)
-		if n != 1 {
-			t.Errorf("%d updates were removed", n)
+		prune := func(want, parts int) {
+			t.Helper()
+			if n, err := d.Prune(ctx, time.Now().Add(2*store.KeepFor), 1000); err != nil || n != want {
+				t.Errorf("%d updates were removed, not %d: %v", n, want, err)
+			}
+			d.wantParts(parts)
 		}
-		d.wantParts(0)
+		prune(0, 2)
+		d.must(d.MarkSending(ctx, d.next().ID))
+		prune(0, 2)
+		d.must(second(d.MarkSent(ctx, 1, 7, time.Now())))
+		prune(1, 0)
 	})
 }
 

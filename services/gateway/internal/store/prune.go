@@ -16,8 +16,8 @@ const (
 
 // Prune removes updates that were settled longer ago than KeepFor, and of those
 // that were not all but about the newest keep, with their turns and messages, and
-// returns how many. What waits for a decision is kept, however old, and so is what
-// a worker was not told yet that it may forget.
+// returns how many. What waits for a decision or to be sent is kept, however old, and
+// so is what a worker was not told yet that it may forget.
 //
 // What Telegram sends again of those that are removed is older than the cursor's
 // floor, and so is stale.
@@ -49,6 +49,8 @@ func (s *Store) pruneSome(ctx context.Context, before int64) (n int, err error) 
 			WHERE bot_id = $1 AND settled_at > 0 AND settled_at < $2 AND state <> 'INTERRUPTED' AND NOT EXISTS (
 				SELECT 1 FROM turns t WHERE t.bot_id = u.bot_id AND t.update_id = u.update_id AND t.generation = u.generation
 					AND t.worker_id <> '' AND t.acknowledged_at = 0)
+				AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.bot_id = u.bot_id AND o.update_id = u.update_id
+					AND o.generation = u.generation AND o.done_at = 0)
 			ORDER BY settled_at LIMIT $3`, q.bot, before, pruneBatch)
 		if err != nil {
 			return err
