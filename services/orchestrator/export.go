@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/diskfile"
 	"telecodex.dev/services/orchestrator/internal/archive"
+	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
 )
 
@@ -111,6 +112,8 @@ func choose(sessions []journal.Session, wanted, thread string) ([]journal.Sessio
 	switch {
 	case i >= 0 && (thread == "" || thread == sessions[i].ThreadID):
 		return sessions[i : i+1], nil
+	case thread != "" && !codex.IsThreadID(thread):
+		return nil, fmt.Errorf("--thread %q is none of Codex's thread ids, which are UUIDs", thread)
 	case thread != "":
 		return []journal.Session{{ID: wanted, ThreadID: thread}}, nil
 	}
@@ -133,25 +136,10 @@ func (d *disk) export(s journal.Session, journalID, path string) (left []string,
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".export-*") // 0600
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	left, err = archive.Write(file, archive.Manifest{SessionID: s.ID, ThreadID: s.ThreadID, WorkerID: d.WorkerID(), JournalID: journalID,
-		LastTurnID: s.LastTurnID, ExportedAt: time.Now().UTC()}, archive.Source{Sessions: d.threads(), Workspace: workspace})
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, err
-	}
-	return left, os.Rename(file.Name(), path)
+	err = diskfile.Write(path, func(w io.Writer) error {
+		left, err = archive.Write(w, archive.Manifest{SessionID: s.ID, ThreadID: s.ThreadID, WorkerID: d.WorkerID(), JournalID: journalID,
+			LastTurnID: s.LastTurnID, ExportedAt: time.Now().UTC()}, archive.Source{Sessions: d.threads(), Workspace: workspace})
+		return err
+	})
+	return left, err
 }

@@ -11,8 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/diskfile"
 	"telecodex.dev/services/orchestrator/internal/archive"
 	"telecodex.dev/services/orchestrator/internal/journal"
 )
@@ -78,40 +80,25 @@ func (d *disk) take(ctx context.Context, path string, replace bool) (m archive.M
 		return m, err
 	}
 	defer file.Close()
-	if err := os.MkdirAll(d.config.WorkspaceDir, 0o700); err != nil {
-		return m, err
-	}
-	staged, err := os.MkdirTemp(d.config.WorkspaceDir, ".import-*") // 0700
+	s, err := stage(d.Dir, d.config.WorkspaceDir, diskfile.Patience)
 	if err != nil {
 		return m, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(staged)) }()
-	unpacked, err := archive.Read(file, staged, transferLimits)
+	defer func() { err = errors.Join(err, s.close()) }()
+	unpacked, err := archive.Read(file, s.unpacked(), transferLimits)
 	if err != nil {
 		return m, err
 	}
 	if unpacked.WorkerID == d.WorkerID() {
 		return m, errors.New("the archive is of this very worker: nothing was changed")
 	}
-	if err := errors.Join(d.idle(ctx, unpacked.SessionID), settle(staged)); err != nil {
+	if unpacked.Work == "" {
+		unpacked.Work = s.nothing()
+	}
+	if err := errors.Join(d.idle(ctx, unpacked.SessionID), s.settle()); err != nil {
 		return m, err
 	}
-	return unpacked.Manifest, d.place(unpacked, staged, replace)
-}
-
-// settle brings a tree of files to the disk, before anybody is told that it is
-// there.
-func settle(dir string) error {
-	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		file, err := os.OpenFile(path, os.O_RDWR, 0) // Windows syncs only what it may write
-		if err != nil {
-			return err
-		}
-		return errors.Join(file.Sync(), file.Close())
-	})
+	return unpacked.Manifest, d.place(unpacked, s, replace)
 }
 
 // idle refuses a session that runs here.
@@ -128,7 +115,7 @@ func (d *disk) idle(ctx context.Context, sessionID string) error {
 
 // place moves what was unpacked to where it belongs: the thread first, which nobody
 // looks for without the workspace.
-func (d *disk) place(u archive.Unpacked, staged string, replace bool) error {
+func (d *disk) place(u archive.Unpacked, s *staging, replace bool) error {
 	workspace, err := d.workspace(u.SessionID)
 	if err != nil {
 		return err
@@ -146,24 +133,31 @@ func (d *disk) place(u archive.Unpacked, staged string, replace bool) error {
 		}
 	}
 	for _, rel := range u.Threads {
-		if err := copyFile(filepath.Join(u.Sessions, rel), filepath.Join(d.threads(), rel)); err != nil {
+		if err := d.takeThread(filepath.Join(u.Sessions, rel), filepath.Join(d.threads(), rel)); err != nil {
 			return err
 		}
 	}
-	// Out of the way, to be removed with the rest; what cannot be replaced stays.
-	replaced := filepath.Join(staged, "replaced")
-	moved := os.Rename(workspace, replaced)
-	if moved != nil && !errors.Is(moved, fs.ErrNotExist) {
-		return moved
+	return s.swap(u.Work, workspace)
+}
+
+// takeThread copies a thread's file, perhaps to another disk, with the directories
+// that lead to it.
+func (d *disk) takeThread(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
 	}
-	if u.Work == "" {
-		return nil
+	defer in.Close()
+	if err := diskfile.Write(to, func(w io.Writer) error { _, err := io.Copy(w, in); return err }); err != nil {
+		return err
 	}
-	err = os.Rename(u.Work, workspace)
-	if err != nil && moved == nil {
-		err = errors.Join(err, os.Rename(replaced, workspace))
+	for dir := filepath.Dir(to); strings.HasPrefix(dir, d.threads()); {
+		dir = filepath.Dir(dir)
+		if err := diskfile.SyncDir(dir); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // same returns nil when a file is not there, or has the same content.
@@ -178,32 +172,6 @@ func same(file, there string) error {
 	content, err := os.ReadFile(file)
 	if err == nil && !bytes.Equal(have, content) {
 		err = &OccupiedError{there}
-	}
-	return err
-}
-
-// copyFile copies a file, perhaps to another disk: it is whole, or not there.
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	out, err := os.CreateTemp(filepath.Dir(to), ".import-*") // 0600
-	if err != nil {
-		return err
-	}
-	if _, err = io.Copy(out, in); err == nil {
-		err = out.Sync()
-	}
-	if err = errors.Join(err, out.Close()); err == nil {
-		err = os.Rename(out.Name(), to)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(out.Name()))
 	}
 	return err
 }

@@ -104,6 +104,9 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 			return w, fmt.Errorf("state directory: %w", err)
 		}
 	}
+	if err := unstage(w.dir, c.WorkspaceDir); err != nil {
+		c.Log.Warn("what an import has left behind cannot be cleaned up", zap.Error(err))
+	}
 	if w.supervisor, err = proctree.New(proctree.Options{Mode: containments[crashpoint.Containment()], StateDir: w.dir.Children()}); err != nil {
 		return w, fmt.Errorf("process supervision: %w", err)
 	}

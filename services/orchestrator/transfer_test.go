@@ -6,9 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
+
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/orchestrator"
-	"testing"
 )
 
 // command runs a command of the program with the settings of a worker.
@@ -80,6 +81,7 @@ func TestASessionGoesOnAtAnotherWorker(t *testing.T) {
 		t.Errorf("drain says %q", out)
 	}
 	a.refuses("does not know", "export", "telegram:2", "--out", file)
+	a.refuses("is none of Codex's thread ids", "export", "telegram:2", "--thread", thread[1:], "--out", file)
 	if out := a.must("export"); out != `{"session_id":"telegram:1","thread_id":"`+thread+`","last_turn_id":"7-1-1-1"}`+"\n" {
 		t.Errorf("sessions: %s", out)
 	}
@@ -112,6 +114,20 @@ func TestASessionGoesOnAtAnotherWorker(t *testing.T) {
 	}
 	if answer, _ := b.ask("7-1-3-1", "telegram:1", thread, "recall"); !strings.Contains(answer, "heron") {
 		t.Errorf("replaced, it answers %q", answer)
+	}
+}
+
+func TestAStartCleansUpAfterAnImportThatWasKilled(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	left := filepath.Join(w.config.StateDir, "workspaces", ".import-"+w.capabilities().GetWorkerId())
+	w.stop()
+	if err := os.MkdirAll(filepath.Join(left, "unpacked"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	startWith(t, w.config)
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("left behind: %v", err)
 	}
 }
 

@@ -66,7 +66,7 @@ func readThread(dir, id string) (prompts []string, err error) {
 	if dir == "" {
 		return nil, fs.ErrNotExist
 	}
-	file, err := os.Open(filepath.Join(dir, id+".jsonl"))
+	file, err := os.Open(rollout(dir, id))
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +89,12 @@ func remember(dir, id, prompt string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return appendJSON(filepath.Join(dir, id+".jsonl"), remembered{Prompt: prompt})
+	return appendJSON(rollout(dir, id), remembered{Prompt: prompt})
 }
+
+// rollout is a thread's file. Codex's own also has the time of its beginning in its
+// name, and lies in a directory of the day.
+func rollout(dir, id string) string { return filepath.Join(dir, "rollout-"+id+".jsonl") }
 
 // appendJSON appends one line in one write, so that lines of several processes
 // do not mix.

@@ -4,6 +4,8 @@ package diskfile
 
 import (
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,30 +15,43 @@ import (
 // content or the new one. There may be one writer at a time. Missing directories are
 // made with mode 0700.
 func Replace(path string, content []byte) error {
+	return Write(path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// Write is Replace for content that is written piece by piece. After an error the
+// old content is there.
+func Write(path string, write func(io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	temporary := path + ".tmp" // a name of its own each time would pile up files
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// What lies there, perhaps a link, is nothing to be written into.
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(content)
-	if err == nil {
+	if err = write(file); err == nil {
 		err = file.Sync()
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(temporary, path)
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
-// syncDir makes a rename durable. Windows has no such call, and needs none.
-func syncDir(dir string) error {
+// SyncDir makes what was made, renamed and removed in a directory durable. Windows has
+// no such call, and needs none.
+func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}

@@ -2,9 +2,12 @@ package diskfile_test
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -29,6 +32,32 @@ func TestReplaceLeavesTheNewContentAndNothingElse(t *testing.T) {
 	}
 	if err := diskfile.Replace(filepath.Join(path, "beneath a file"), nil); err == nil {
 		t.Error("a file beneath a file was written")
+	}
+}
+
+func TestAFileThatCouldNotBeWrittenKeepsTheOldContent(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	// Somebody else's, and readable by all: it is not written into.
+	leftover := filepath.Join(dir, "elsewhere")
+	if err := errors.Join(diskfile.Replace(path, []byte("old")), os.WriteFile(leftover, []byte("of somebody else"), 0o644),
+		os.Link(leftover, path+".tmp")); err != nil {
+		t.Fatal(err)
+	}
+	failed := errors.New("the source cannot be read")
+	if err := diskfile.Write(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, "half of")
+		return errors.Join(err, failed)
+	}); !errors.Is(err, failed) {
+		t.Errorf("written: %v", err)
+	}
+	for name, want := range map[string]string{path: "old", leftover: "of somebody else"} {
+		if got, err := os.ReadFile(name); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("%v, %v", entries, err)
 	}
 }
 
@@ -62,4 +91,25 @@ func TestALockHasOneHolder(t *testing.T) {
 	if err := lock.Unlock(); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestTheLockOfOneWhoIsAboutToGoIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "lock")
+		holder, err := diskfile.TryLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := diskfile.LockWithin(path, diskfile.Patience); !errors.Is(err, diskfile.ErrLocked) {
+			t.Errorf("while it is held: %v", err)
+		}
+		time.AfterFunc(diskfile.Patience-100*time.Millisecond, func() { _ = holder.Unlock() })
+		lock, err := diskfile.LockWithin(path, diskfile.Patience)
+		if err != nil {
+			t.Fatalf("once it is free: %v", err)
+		}
+		if err := lock.Unlock(); err != nil {
+			t.Error(err)
+		}
+	})
 }

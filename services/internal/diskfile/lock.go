@@ -3,6 +3,7 @@ package diskfile
 import (
 	"errors"
 	"os"
+	"time"
 )
 
 // ErrLocked says that another holder, in this process or another, has the lock.
@@ -15,6 +16,22 @@ type Lock struct{ file *os.File }
 // TryLock takes the lock on the file at path (made with mode 0600; its directory
 // has to be there) or fails with ErrLocked at once.
 func TryLock(path string) (*Lock, error) { return tryLock(path, os.O_CREATE) }
+
+// Patience is for how long a lock may outlive its holder: one that is killed while it
+// starts a child leaves the lock to it until the child is the program it is to be. A
+// moment, on a busy machine a long one.
+const Patience = time.Second
+
+const lockPause = 20 * time.Millisecond
+
+// LockWithin is TryLock with patience.
+func LockWithin(path string, patience time.Duration) (*Lock, error) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(lockPause) {
+		if lock, err := TryLock(path); !errors.Is(err, ErrLocked) || !time.Now().Before(deadline) {
+			return lock, err
+		}
+	}
+}
 
 // Locked reports whether somebody holds the lock on the file at path. It leaves
 // nothing behind, and holds the lock itself for no longer than it takes to ask.

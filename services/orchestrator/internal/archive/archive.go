@@ -15,6 +15,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"telecodex.dev/services/orchestrator/internal/codex"
 )
 
 // Version is the format that is written.
@@ -72,6 +74,8 @@ func parseManifest(content []byte) (m Manifest, err error) {
 		return m, &Error{manifestName, fmt.Sprintf("has version %d, this program knows %d", m.Version, Version)}
 	case m.SessionID == "" || m.ThreadID == "" || m.WorkerID == "":
 		return m, &Error{manifestName, "does not say whose session it is"}
+	case !codex.IsThreadID(m.ThreadID):
+		return m, &Error{manifestName, "names no thread of Codex's"}
 	}
 	return m, nil
 }

@@ -108,6 +108,26 @@ func TestASessionWithoutAThreadIsNone(t *testing.T) {
 	}
 }
 
+// A name that merely ends like the thread's, or what a copy has left half done, is
+// another file.
+func TestOnlyTheThreadsOwnFilesAreTaken(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		rollout: "x", threadDir + "/" + thread + ".jsonl": "x", threadDir + "/rollout-1" + thread + ".jsonl": "x",
+		rollout + ".tmp": "x", strings.TrimSuffix(rollout, "jsonl") + "txt": "x", threadDir + "/rollout-1.jsonl": "x",
+	})
+	sessions := filepath.Join(dir, threadDir)
+	files, err := Threads(sessions, thread)
+	if want := []string{strings.TrimPrefix(rollout, threadDir+"/")}; err != nil || !slices.Equal(files, want) {
+		t.Errorf("files %v, %v; want %v", files, err, want)
+	}
+	for _, id := range []string{"", "1", thread[1:], "-" + thread, thread[len(thread)-12:]} {
+		if files, err := Threads(sessions, id); !errors.Is(err, ErrNoThread) {
+			t.Errorf("thread %q: %v, %v", id, files, err)
+		}
+	}
+}
+
 // entry is a tar header with its content.
 type entry struct {
 	tar.Header
@@ -169,6 +189,8 @@ func TestNothingLeavesTheDirectoryThatAnArchiveIsUnpackedInto(t *testing.T) {
 	other.Version = 2
 	nobody := manifest
 	nobody.SessionID = ""
+	suffix := manifest
+	suffix.ThreadID = thread[1:]
 	bare := manifest
 	bare.Workspace = false
 	whole := packed(t, manifest, good()...)
@@ -179,6 +201,7 @@ func TestNothingLeavesTheDirectoryThatAnArchiveIsUnpackedInto(t *testing.T) {
 		"damaged":                  append(slices.Clone(whole[:len(whole)-8]), 1, 2, 3, 4, 5, 6, 7, 8),
 		"a later version":          packed(t, other, good()...),
 		"nobody's":                 packed(t, nobody, good()...),
+		"of no thread's id":        packed(t, suffix, good()...),
 		"no JSON object":           packed(t, "x", good()...),
 		"another thread":           packed(t, manifest, dir("sessions"), plain("sessions/rollout-1.jsonl", "x"), dir("workspace")),
 		"a second thread":          packed(t, manifest, append(good(), plain("sessions/rollout-1.jsonl", "x"))...),

@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"telecodex.dev/services/orchestrator/internal/codex"
 )
 
 // Source is where a session lies on a worker's disk.
@@ -24,14 +26,17 @@ type Source struct {
 var ErrNoThread = errors.New("no file of the session's thread is kept by Codex")
 
 // Threads are the files of a thread beneath a directory of Codex's sessions, by
-// their paths there: those whose name ends with its id. Codex itself finds them so.
+// their paths there: rollout-<time>-<thread id>.jsonl. Errors: ErrNoThread; those of
+// the disk.
 func Threads(sessions, threadID string) (files []string, err error) {
+	if !codex.IsThreadID(threadID) { // a part of one would find the files of others
+		return nil, ErrNoThread
+	}
 	err = filepath.WalkDir(sessions, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		name, _, _ := strings.Cut(entry.Name(), ".")
-		if entry.Type().IsRegular() && strings.HasSuffix(name, threadID) {
+		if entry.Type().IsRegular() && strings.HasSuffix(entry.Name(), "-"+threadID+".jsonl") {
 			rel, err := filepath.Rel(sessions, file)
 			files = append(files, filepath.ToSlash(rel))
 			return err

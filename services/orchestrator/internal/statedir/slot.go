@@ -20,7 +20,7 @@ const maxSlots = 1000
 // taken.
 func OpenSlot(volume string) (*Dir, error) {
 	for n := 1; n <= maxSlots; n++ {
-		dir, err := openNow(filepath.Join(volume, strconv.Itoa(n)))
+		dir, err := openWithin(filepath.Join(volume, strconv.Itoa(n)), 0)
 		var locked *LockedError
 		if !errors.As(err, &locked) {
 			return dir, err

@@ -32,32 +32,16 @@ type Dir struct {
 	lock     *diskfile.Lock
 }
 
-// A worker that is killed while it starts a child leaves the lock to it until the
-// child is the program it is to be: a moment, on a busy machine a long one.
-const (
-	lockPatience = time.Second
-	lockPause    = 20 * time.Millisecond
-)
-
 // Open creates the directory and its parts where missing (mode 0700) and locks
 // it, for which it waits up to a second. Close unlocks. Errors: *LockedError.
-func Open(path string) (*Dir, error) {
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
-		d, err := openNow(path)
-		var locked *LockedError
-		if !errors.As(err, &locked) || time.Now().After(deadline) {
-			return d, err
-		}
-	}
-}
+func Open(path string) (*Dir, error) { return openWithin(path, diskfile.Patience) }
 
-// openNow is Open for those who have another directory to go to.
-func openNow(path string) (*Dir, error) {
+func openWithin(path string, patience time.Duration) (*Dir, error) {
 	d := &Dir{path: path}
 	if err := os.MkdirAll(d.Private(), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	lock, err := diskfile.TryLock(d.lockFile())
+	lock, err := diskfile.LockWithin(d.lockFile(), patience)
 	switch {
 	case errors.Is(err, diskfile.ErrLocked):
 		return nil, &LockedError{Path: path}
