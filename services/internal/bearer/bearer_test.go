@@ -1,6 +1,7 @@
 package bearer
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,7 @@ const old, fresh = "old-token-0123456789", "new-token-0123456789"
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, time.Now(), time.Now())); err != nil { // by the test's clock
 		t.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@
 package mtls
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -103,6 +104,9 @@ func base() *tls.Config {
 
 // pair reads the own certificate, for the use it is to be of.
 func pair(setting, path string, cert, key []byte, use x509.ExtKeyUsage) ([]tls.Certificate, error) {
+	if !whole(cert) {
+		return nil, fmt.Errorf("%sCERT_FILE is cut off or damaged: a certificate of %s does not end", setting, path)
+	}
 	own, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("%sCERT_FILE and %sKEY_FILE hold no certificate with its key: %w", setting, setting, err)
@@ -133,11 +137,27 @@ func certificates(text []byte) (all []*x509.Certificate) {
 	}
 }
 
+// whole says whether all that begins in a PEM text can be decoded. What cannot is
+// left out by the decoder, silently.
+func whole(text []byte) bool {
+	begun := bytes.Count(text, []byte("-----BEGIN "))
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return begun == 0
+		}
+		begun--
+	}
+}
+
 // authorities reads a bundle.
 func authorities(setting, path string, text []byte) (*x509.CertPool, error) {
 	pool, certs := x509.NewCertPool(), certificates(text)
 	if len(certs) == 0 {
 		return nil, fmt.Errorf("%s (%s) holds no certificate in PEM form", setting, path)
+	}
+	if !whole(text) {
+		return nil, fmt.Errorf("%s (%s) is cut off or damaged: one of its certificates does not end", setting, path)
 	}
 	for _, cert := range certs {
 		pool.AddCert(cert)

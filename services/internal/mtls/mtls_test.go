@@ -183,6 +183,17 @@ func (p *pki) join(files ...string) {
 	}
 }
 
+// cut takes the end of a file away, as a writer does who has not written it yet.
+func cut(path string) {
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, info.Size()-40)
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
 func TestFilesAndSettingsThatDoNotDo(t *testing.T) {
 	for _, tt := range []struct {
 		name, want string
@@ -199,6 +210,12 @@ func TestFilesAndSettingsThatDoNotDo(t *testing.T) {
 		{"a client's certificate without an authority", "CHANNEL_ORCHESTRATOR_TLS_CA_FILE must be given too", func(p *pki) { p.client.CA = "" }},
 		{"a server's certificate for a client", "must name clientAuth", func(p *pki) { p.client.Cert, p.client.Key = p.server.Cert, p.server.Key }},
 		{"an authority that is not there", "CHANNEL_ORCHESTRATOR_TLS_CA_FILE cannot be read: open ", func(p *pki) { p.client.CA += ".gone" }},
+		{"an authority that is cut off", "CHANNEL_ORCHESTRATOR_TLS_CA_FILE (", func(p *pki) { p.join(p.ca.File, p.other().File); cut(p.client.CA) }},
+		{"a chain that is cut off", "ORCHESTRATOR_TLS_CERT_FILE is cut off", func(p *pki) {
+			p.join(p.server.Cert, p.ca.File)
+			cut(p.client.CA)
+			p.server.Cert, p.client.CA = p.client.CA, p.ca.File
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPKI(t)

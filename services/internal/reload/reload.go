@@ -2,7 +2,8 @@
 // keys and tokens are replaced while a service runs. It looks when it is asked,
 // so that nothing runs in the background, and compares what the files hold, so
 // that it does not matter how they were replaced: written over, renamed, or by the
-// symbolic links of a Kubernetes volume. What cannot be used replaces nothing.
+// symbolic links of a Kubernetes volume. What somebody may still be writing is not
+// used yet, and what cannot be used replaces nothing.
 package reload
 
 import (
@@ -18,7 +19,8 @@ import (
 )
 
 const (
-	// every is how often files are looked at, at most.
+	// every is how often files are looked at, at most, and how long nobody may have
+	// written to them before what they hold is used.
 	every = time.Second
 	// maxFile is far beyond any bundle of certificates: what is larger is another
 	// file.
@@ -37,7 +39,8 @@ type Files[T any] struct {
 
 	mu     sync.Mutex // held by who looks
 	looked time.Time
-	seen   string // digest of what was read last, or why nothing could be
+	seen   string // digest of what was judged last, or why nothing could be read
+	fresh  string // digest of what was read last, when somebody had just written it
 }
 
 // Open reads the files, each at most 1 MiB, and has parse make of their contents,
@@ -45,7 +48,7 @@ type Files[T any] struct {
 // name what is wrong, and must not quote what the files hold.
 func Open[T any](log *zap.Logger, parse func(contents [][]byte) (T, error), files ...File) (*Files[T], error) {
 	f := &Files[T]{files: files, parse: parse, log: log, looked: time.Now()}
-	contents, err := read(files)
+	contents, _, err := read(files)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +61,7 @@ func Open[T any](log *zap.Logger, parse func(contents [][]byte) (T, error), file
 	return f, nil
 }
 
-// Get returns what was made of the files as they are, or were a second ago. While
+// Get returns what was made of the files as they are, or were two seconds ago. While
 // they cannot be used it is what they were before, and the log says so once.
 func (f *Files[T]) Get() T {
 	// Who finds somebody looking does not wait: a disk may not answer.
@@ -74,13 +77,19 @@ func (f *Files[T]) Get() T {
 
 // look reads the files again.
 func (f *Files[T]) look() {
-	contents, err := read(f.files)
+	contents, written, err := read(f.files)
 	if err != nil {
 		f.keep(err.Error(), err)
 		return
 	}
 	now := digest(contents)
 	if now == f.seen {
+		return
+	}
+	// Its time may say nothing, on a volume with a clock of its own: what is the same
+	// the next time is used as well.
+	if now != f.fresh && time.Since(written) < every {
+		f.fresh = now
 		return
 	}
 	made, err := f.parse(contents)
@@ -109,29 +118,38 @@ func (f *Files[T]) names() zap.Field {
 	return zap.Strings("files", paths)
 }
 
-func read(files []File) ([][]byte, error) {
-	contents := make([][]byte, len(files))
+// read is what the files hold, and when the last of them was written.
+func read(files []File) (contents [][]byte, written time.Time, err error) {
+	contents = make([][]byte, len(files))
 	for i, file := range files {
-		text, err := readOne(file.Path)
+		text, at, err := readOne(file.Path)
 		if err != nil {
-			return nil, fmt.Errorf("%s cannot be read: %w", file.Setting, err)
+			return nil, written, fmt.Errorf("%s cannot be read: %w", file.Setting, err)
 		}
-		contents[i] = text
+		if contents[i] = text; at.After(written) {
+			written = at
+		}
 	}
-	return contents, nil
+	return contents, written, nil
 }
 
-func readOne(path string) ([]byte, error) {
+func readOne(path string) (text []byte, written time.Time, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, written, err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	if text, err = io.ReadAll(io.LimitReader(file, maxFile+1)); err != nil {
+		return nil, written, err
 	}
-	return text, err
+	if len(text) > maxFile {
+		return nil, written, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	}
+	info, err := file.Stat() // after reading: what is written meanwhile counts
+	if err != nil {
+		return nil, written, err
+	}
+	return text, info.ModTime(), nil
 }
 
 // digest tells contents apart; a boundary between files counts too.

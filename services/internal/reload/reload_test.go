@@ -33,7 +33,7 @@ func join(contents [][]byte) (string, error) {
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, time.Now(), time.Now())); err != nil { // by the test's clock
 		t.Fatal(err)
 	}
 }
@@ -70,6 +70,63 @@ func TestFilesAreReadAnewWhenTheyChange(t *testing.T) {
 			time.Sleep(time.Second)
 			if got := f.Get(); got != step.want || logs.Len() != step.logged {
 				t.Errorf("%s: %q, %d lines; want %q, %d", step.name, got, logs.Len(), step.want, step.logged)
+			}
+		}
+	})
+}
+
+// A writer may be seen at its work: what it has written so far is never used, and not
+// complained of.
+func TestAHalfWrittenFileIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "a")
+		write(t, path, "old")
+		core, logs := observer.New(zap.WarnLevel)
+		f, err := reload.Open(zap.New(core), join, reload.File{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(from, to string) {
+			t.Helper()
+			for range 8 {
+				time.Sleep(100 * time.Millisecond)
+				if got := f.Get(); got != from && got != to {
+					t.Fatalf("in use: %q", got)
+				}
+			}
+		}
+		for _, half := range []string{"", "broken", "half of a new"} {
+			write(t, path, half)
+			want("old", "old")
+		}
+		write(t, path, "half of a new one")
+		for range 3 {
+			want("old", "half of a new one")
+		}
+		if got := f.Get(); got != "half of a new one" || logs.Len() > 0 {
+			t.Errorf("in use: %q, complained of %d times", got, logs.Len())
+		}
+	})
+}
+
+// Where a file's times say nothing, what is seen twice is used.
+func TestAFileFromTheFutureIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "a")
+		write(t, path, "old")
+		f, err := reload.Open(zap.NewNop(), join, reload.File{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, "new")
+		later := time.Now().Add(time.Hour)
+		if err := os.Chtimes(path, later, later); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"old", "new"} {
+			time.Sleep(time.Second)
+			if got := f.Get(); got != want {
+				t.Errorf("in use: %q, want %q", got, want)
 			}
 		}
 	})
