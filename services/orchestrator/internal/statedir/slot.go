@@ -7,10 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
+
+	"telecodex.dev/services/internal/diskfile"
 )
 
 // maxSlots is how many workers a volume can have: far more than one machine runs.
 const maxSlots = 1000
+
+// slotPause is how long is waited before the slots are tried again.
+const slotPause = 20 * time.Millisecond
 
 // OpenSlot opens the lowest of the directories 1, 2, 3 … beneath a volume that no
 // other worker holds. Workers that share a volume need no names then: one that
@@ -18,9 +24,31 @@ const maxSlots = 1000
 // slot that is free. The volume's file system must have locks that all of its
 // workers see. Close gives the slot back. Errors: *LockedError when every slot is
 // taken.
+//
+// A slot is made anew only when none has become free within a second: the worker
+// whose slot this one is to go on with may have been killed just now, and leave its
+// lock to a child for a moment.
 func OpenSlot(volume string) (*Dir, error) {
+	for deadline := time.Now().Add(diskfile.Patience); ; time.Sleep(slotPause) {
+		dir, err := lowestSlot(volume, !time.Now().Before(deadline))
+		if !errors.Is(err, errNoneFree) {
+			return dir, err
+		}
+	}
+}
+
+// errNoneFree says that every slot that there is has a worker.
+var errNoneFree = errors.New("every slot is taken")
+
+// lowestSlot is the lowest slot that is free. It makes the first one, and another
+// only where anew says so.
+func lowestSlot(volume string, anew bool) (*Dir, error) {
 	for n := 1; n <= maxSlots; n++ {
-		dir, err := openWithin(filepath.Join(volume, strconv.Itoa(n)), 0)
+		path := filepath.Join(volume, strconv.Itoa(n))
+		if _, err := Peek(path); n > 1 && !anew && errors.Is(err, fs.ErrNotExist) {
+			return nil, errNoneFree
+		}
+		dir, err := openWithin(path, 0)
 		var locked *LockedError
 		if !errors.As(err, &locked) {
 			return dir, err

@@ -1,16 +1,23 @@
 package statedir_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"telecodex.dev/services/orchestrator/internal/statedir"
 )
 
 func TestEachWorkerTakesTheLowestFreeSlot(t *testing.T) {
+	synctest.Test(t, eachTakesTheLowest)
+}
+
+func eachTakesTheLowest(t *testing.T) {
 	volume := filepath.Join(t.TempDir(), "workers")
 	take := func(want string) *statedir.Dir {
 		t.Helper()
@@ -38,6 +45,38 @@ func TestEachWorkerTakesTheLowestFreeSlot(t *testing.T) {
 	leave(third)
 	leave(again)
 	leave(first)
+}
+
+// A worker that was killed may have left its lock to a child for a moment: its slot is
+// its successor's, with the conversations that are in it.
+func TestASlotIsNotMadeForOneThatIsAboutToBeFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume := t.TempDir()
+		open := func(want string, within time.Duration) *statedir.Dir {
+			t.Helper()
+			began := time.Now()
+			dir, err := statedir.OpenSlot(volume)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); filepath.Base(dir.Path()) != want || took > within {
+				t.Errorf("slot %s after %v; want %s within %v", filepath.Base(dir.Path()), took, want, within)
+			}
+			return dir
+		}
+		killed := open("1", 0)
+		gone := make(chan error, 1)
+		time.AfterFunc(900*time.Millisecond, func() { gone <- killed.Close() })
+		first := open("1", time.Second)
+		second := open("2", 2*time.Second) // a new one, once nothing is free
+		if err := errors.Join(<-gone, second.Close()); err != nil {
+			t.Fatal(err)
+		}
+		second = open("2", 0) // one that has served before is waited for by nobody
+		if err := errors.Join(first.Close(), second.Close()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestWorkersThatStartAtOnceShareNoSlot(t *testing.T) {
