@@ -8,6 +8,7 @@ import (
 
 	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/gateway/internal/lane"
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
 )
@@ -166,4 +167,55 @@ func TestATurnThatIsRefusedByADrainingWorkerCanMoveToo(t *testing.T) {
 		return applied && err == nil
 	})
 	equal(t, "worker", w.settled(second).WorkerID, "b")
+}
+
+// The move may be stored between two looks of a lane at a worker that is gone by the
+// second one: the session is not given up then, and keeps its thread.
+func TestASessionThatWasMovedFromAWorkerThatIsGoneKeepsItsThread(t *testing.T) {
+	t.Parallel()
+	b, c := newWorker(t, "b"), newWorker(t, "c")
+	c.slots = 100 // who would be preferred
+	w := newWorld(t, b, c)
+	ctx := t.Context()
+	first := w.prompt("first")
+	id := w.turnID(first, 1)
+	for _, step := range []func() error{
+		func() error { return w.store.Assign(ctx, id, "a", "journal-a", "") },
+		func() error { return w.store.Accept(ctx, id, "journal-a") },
+		func() error { return w.store.SetThread(ctx, id, thread) },
+		func() error { _, err := w.store.Finish(ctx, id, store.Outcome{Name: succeeded}, nil); return err },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.run()
+	w.met("b", "c")
+	equal(t, "a is gone", w.workers.Gone("a"), true)
+	in, err := w.store.Ingest(ctx, []store.NewUpdate{{UpdateID: w.nextID + 1, Kind: store.KindPrompt, State: store.Queued, Digest: "second",
+		SessionID: first.SessionID, ChatID: chat, FromID: chat, Private: true, Text: "second", Date: time.Now()}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRunner(w.manager, first.SessionID)
+	defer r.release()
+	if _, err := r.load(ctx); err != nil || r.held != "a" {
+		t.Fatalf("held by %q, %v", r.held, err)
+	}
+	if _, err := w.store.MoveSession(ctx, store.Move{SessionID: first.SessionID, From: "a", To: "b", ToJournal: "journal-b", ThreadID: thread,
+		LastTurnID: id}); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := r.find(ctx)
+	if err != nil || len(answer) != 1 || answer[0].Kind != lane.Placed || r.held != "b" || r.place.Worker.ID != "b" {
+		t.Fatalf("held by %q: %v, %v", r.held, answer, err)
+	}
+	r.release()
+	w.manager.Wake([]string{first.SessionID}, true)
+	turn := w.settled(in.New[0])
+	equal(t, "worker", turn.WorkerID, "b")
+	equal(t, "thread asked for", b.request(turn.ID).GetThreadId(), thread)
+	if text := w.said(chat); text != "hi" {
+		t.Errorf("said %q", text)
+	}
 }
