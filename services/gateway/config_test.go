@@ -59,6 +59,42 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// Every word that the origin takes for a boolean is one, and no other.
+func TestBooleansAreTheOriginsWords(t *testing.T) {
+	t.Parallel()
+	settings := map[string]func(Config) bool{
+		"notify_on_orchestrator_error": func(c Config) bool { return c.NotifyOnError },
+		"strict_cursor_state_io":       func(c Config) bool { return c.StrictCursorState },
+		"live_mode":                    func(c Config) bool { return c.LiveMode },
+		"once":                         func(c Config) bool { return c.Once },
+	}
+	for word, want := range map[string]bool{
+		"1": true, "true": true, "yes": true, "on": true, "TRUE": true, "Yes": true, "oN": true, " true ": true, "\ton\n": true,
+		"0": false, "false": false, "no": false, "off": false, "FALSE": false, "No": false, "oFF": false, " 0 ": false, "": false, " ": false,
+	} {
+		for name, field := range settings {
+			got, err := ParseConfig(nil, with("CHANNEL_"+strings.ToUpper(name)+"="+word))
+			if err != nil || field(got) != want {
+				t.Errorf("%s=%q: %v, %v", name, word, field(got), err)
+			}
+			if name == "once" { // its flag has no word
+				continue
+			}
+			got, err = ParseConfig([]string{"--" + strings.ReplaceAll(name, "_", "-"), word}, with())
+			if err != nil || field(got) != want {
+				t.Errorf("--%s %q: %v, %v", name, word, field(got), err)
+			}
+		}
+	}
+	for _, word := range []string{"2", "-1", "00", "01", "1.0", "t", "f", "y", "n", "enabled", "none", "null", "truee", "tru", "yes no", "wahr", "ｏｎ"} {
+		for name := range settings {
+			if _, err := ParseConfig(nil, with("CHANNEL_"+strings.ToUpper(name)+"="+word)); err == nil || err.Error() != name+" must be a boolean" {
+				t.Errorf("%s=%q is taken, or refused with %v", name, word, err)
+			}
+		}
+	}
+}
+
 func TestEverySettingIsReadFromFlagAndVariable(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
