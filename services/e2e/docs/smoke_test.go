@@ -82,10 +82,13 @@ func smokeLines() []smokeLine {
 		{line: showSignals, shows: in(`"dropped_count":1,"error_count":0,"error_details":[{"category":"drop","code":"allowlist-drop"`, `"operation":"allowlist_check"`, `"retryable":false`,
 			`"reason":"processed","sent_count":0,"status":"ok"`, `"drop_total":1`)},
 		{line: `jq -e '.dropped_updates[0].reason | contains("chat_id not allowlisted")' "${LOG_DIR}/${SCENARIO_ID}.json"`, shows: `^true\n$`},
-		{line: `jq -e '[.error_details[] | has("code","message","retryable","source","category","diagnostic_id"), (.context | has("update_id","chat_id","session_id","layer","operation"))] | all' "${LOG_DIR}/${SCENARIO_ID}.json"`, shows: `^true\n$`},
-		{line: `jq -e '.telemetry | .contract == "tg-live.runtime.telemetry" and .version == "2.0" and (.counters | has("heartbeat_emit_failures")) and .timers_ms.cycle_total >= 0' "${LOG_DIR}/${SCENARIO_ID}.json"`, shows: `^true\n$`},
-		{line: `jq -e '.telemetry.placeholders | has("retry_total") and has("queue_depth") and has("worker_restart_total")' "${LOG_DIR}/${SCENARIO_ID}.json"`, shows: `^true\n$`},
-		{line: `sed -E -e 's/[0-9]{8,}/<REDACTED_NUMERIC_ID>/g' -e 's/(bot)[A-Za-z0-9:_-]+/\1<REDACTED>/g' "${LOG_DIR}/${SCENARIO_ID}.json" > "${LOG_DIR}/${SCENARIO_ID}.redacted.json"`},
+		// Of every report: S1, S2, both of S3, S4.
+		{line: `jq '[.error_details[] | has("code","message","retryable","source","category","diagnostic_id"), (.context | has("update_id","chat_id","session_id","layer","operation"))] | all' "${LOG_DIR}"/S?-*.json`, shows: `^(true\n){5}$`},
+		{line: `jq '.telemetry | .contract == "tg-live.runtime.telemetry" and .version == "2.0" and (.counters | has("heartbeat_emit_failures"))' "${LOG_DIR}"/S?-*.json`, shows: `^(true\n){5}$`},
+		{line: `jq '.telemetry.timers_ms.cycle_total | . >= 0 and . == floor' "${LOG_DIR}"/S?-*.json`, shows: `^(true\n){5}$`},
+		{line: `jq '.telemetry.placeholders | has("retry_total") and has("queue_depth") and has("worker_restart_total")' "${LOG_DIR}"/S?-*.json`, shows: `^(true\n){5}$`},
+		{line: `for report in "${LOG_DIR}"/S?-*.json; do sed -E -e 's/[0-9]{8,}/<REDACTED_NUMERIC_ID>/g' -e 's/(bot)[A-Za-z0-9:_-]+/\1<REDACTED>/g' "${report}" > "${report%.json}.redacted.json"; done`},
+		{line: `ls "${LOG_DIR}"`, shows: `^(S[1-4]-[a-z-]+\.json\nS[1-4]-[a-z-]+\.redacted\.json\n){5}$`},
 
 		{line: `export CHANNEL_LIVE_MODE="false"`},
 		{line: `export CHANNEL_ORCHESTRATOR_MODE="default"`},
