@@ -53,8 +53,16 @@ func TestAFullDiskUnderTheJournalLosesNothing(t *testing.T) {
 	limitFiles(t, s.worker.PID(), 1)
 	s.say("while it is full")
 	s.eventually("the worker refuses", func() bool { return strings.Contains(s.gateway.Stderr(), "JOURNAL_UNAVAILABLE") })
+	// What Codex would write into its own log meets the same limit; the worker's is a
+	// pipe.
+	if log := s.worker.Stderr(); strings.Count(log, `"codex started"`) != 1 || strings.Contains(log, "codex could not be started") {
+		t.Errorf("Codex was started for a turn that the journal does not hold: %s", log)
+	}
 	limitFiles(t, s.worker.PID(), unlimited)
 	if texts := s.heard(2); texts[1] != "You said: while it is full" {
 		t.Errorf("messages = %q", texts)
+	}
+	if started, _ := s.runs("while it is full"); started != 1 || strings.Count(s.worker.Stderr(), `"codex started"`) != 2 {
+		t.Errorf("afterwards Codex was started %d times: %s", started, s.worker.Stderr())
 	}
 }

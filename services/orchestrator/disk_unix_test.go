@@ -5,6 +5,7 @@ package orchestrator_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -61,6 +62,7 @@ func TestTurnIsInterruptedWhenTheDiskRefusesAndEndsOnceItCanBeWritten(t *testing
 		wantFailure(t, err, "ResourceExhausted", "JOURNAL_UNAVAILABLE", "")
 		return true
 	})
+	refused := fmt.Sprintf(`"turn_id":"turn %d"`, count)
 	if state := w.turn("t1").GetState(); state != orchestratorv1.TurnState_TURN_STATE_RUNNING {
 		t.Errorf("the state is %v before its end is stored", state)
 	}
@@ -80,5 +82,14 @@ func TestTurnIsInterruptedWhenTheDiskRefusesAndEndsOnceItCanBeWritten(t *testing
 	next.SessionId = r.GetSessionId()
 	if _, finished := w.finish(next); outcome(finished) != "SUCCEEDED" {
 		t.Errorf("the next turn: %v", finished)
+	}
+	// Nothing is started before its row is on the disk.
+	for line := range strings.Lines(w.logs.String()) {
+		if strings.Contains(line, refused) && strings.Contains(line, "codex") {
+			t.Errorf("the turn that was refused: %s", line)
+		}
+	}
+	if !strings.Contains(w.logs.String(), `"msg":"codex started","turn_id":"t3"`) {
+		t.Error("the log does not say what was started")
 	}
 }

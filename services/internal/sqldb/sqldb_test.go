@@ -76,6 +76,36 @@ func TestWriteIsSeenByReadersAndByTheNextProcess(t *testing.T) {
 	}
 }
 
+// Every connection is as the promise needs it: what is committed is on the disk, in
+// a log of its own, whichever connection of a pool wrote or reads it.
+func TestEveryConnectionSyncsItsCommits(t *testing.T) {
+	t.Parallel()
+	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
+	check := func(tx *sql.Tx) error {
+		for pragma, want := range map[string]string{"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1"} {
+			var got string
+			if err := tx.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+				t.Errorf("PRAGMA %s is %q, want %q (%v)", pragma, got, want, err)
+			}
+		}
+		return nil
+	}
+	if err := db.Write(t.Context(), check); err != nil {
+		t.Fatal(err)
+	}
+	// Readers within readers: each has a connection of its own.
+	var within func(tx *sql.Tx, more int) error
+	within = func(tx *sql.Tx, more int) error {
+		if more == 0 {
+			return check(tx)
+		}
+		return errors.Join(check(tx), db.Read(t.Context(), func(tx *sql.Tx) error { return within(tx, more-1) }))
+	}
+	if err := db.Read(t.Context(), func(tx *sql.Tx) error { return within(tx, 1) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWriteThatFailsLeavesNothing(t *testing.T) {
 	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "x.db"), first)
