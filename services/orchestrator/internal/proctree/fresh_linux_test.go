@@ -20,17 +20,15 @@ func TestChildBeginsAsTheWorkerDid(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, ignored := begun(t, plain)
-	for name, mode := range modes() {
-		t.Run(name, func(t *testing.T) {
-			out, err := exec.Command("/bin/sh", "-c", limited, self(), helperArg, "fresh", strconv.Itoa(int(mode))).CombinedOutput()
-			if err != nil {
-				t.Fatalf("%q, %v", out, err)
-			}
-			if files, blocks, ignores := begun(t, out); files != 123 || blocks != 0 || ignores&^ignored != 0 {
-				t.Errorf("got %q; without containment %q", out, plain)
-			}
-		})
-	}
+	eachMode(t, func(t *testing.T, mode proctree.Mode) {
+		out, err := exec.Command("/bin/sh", "-c", limited, self(), helperArg, "fresh", strconv.Itoa(int(mode))).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q, %v", out, err)
+		}
+		if files, blocks, ignores := begun(t, out); files != 123 || blocks != 0 || ignores&^ignored != 0 {
+			t.Errorf("got %q; without containment %q", out, plain)
+		}
+	})
 }
 
 // beginning is a script that prints what it has begun with.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,28 +19,48 @@ import (
 	"telecodex.dev/services/orchestrator/internal/proctree"
 )
 
-// modes are the containments that work for this user on this machine.
-var modes = sync.OnceValue(func() map[string]proctree.Mode {
+// containment is a mode, and why this user cannot have it on this machine.
+type containment struct {
+	name    string
+	mode    proctree.Mode
+	refused error
+}
+
+// containments are all that this system knows.
+var containments = sync.OnceValue(func() []containment {
 	if runtime.GOOS != "linux" {
-		return map[string]proctree.Mode{"auto": proctree.Auto}
+		return []containment{{name: "auto", mode: proctree.Auto}}
 	}
-	usable := map[string]proctree.Mode{"scan": proctree.Scan}
-	for name, mode := range map[string]proctree.Mode{"namespace": proctree.Namespace, "cgroup": proctree.Cgroup} {
-		if s, err := proctree.New(proctree.Options{Mode: mode}); err == nil {
+	all := []containment{{name: "scan", mode: proctree.Scan}, {name: "cgroup", mode: proctree.Cgroup}, {name: "namespace", mode: proctree.Namespace}}
+	for i, c := range all {
+		s, err := proctree.New(proctree.Options{Mode: c.mode})
+		if all[i].refused = err; err == nil {
 			_ = s.Close()
-			usable[name] = mode
 		}
 	}
-	return usable
+	return all
 })
 
-// inEachMode runs the test under every containment that works here.
-func inEachMode(t *testing.T, test func(t *testing.T, s *proctree.Supervisor)) {
-	for name, mode := range modes() {
-		t.Run(name, func(t *testing.T) {
-			test(t, open(t, proctree.Options{Mode: mode, StateDir: t.TempDir()}))
+// eachMode runs the test under every containment but those that it does not concern. What this machine refuses is skipped.
+func eachMode(t *testing.T, test func(t *testing.T, mode proctree.Mode), except ...string) {
+	for _, c := range containments() {
+		if slices.Contains(except, c.name) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			if c.refused != nil {
+				t.Skipf("this machine refuses the containment %s to this user: %v", c.name, c.refused)
+			}
+			test(t, c.mode)
 		})
 	}
+}
+
+// inEachMode is eachMode with a Supervisor.
+func inEachMode(t *testing.T, test func(t *testing.T, s *proctree.Supervisor), except ...string) {
+	eachMode(t, func(t *testing.T, mode proctree.Mode) {
+		test(t, open(t, proctree.Options{Mode: mode, StateDir: t.TempDir()}))
+	}, except...)
 }
 
 func TestExitIsReportedFaithfully(t *testing.T) {
@@ -314,9 +335,9 @@ func TestManyAtOnce(t *testing.T) {
 
 // BenchmarkStart measures from Start to Done of a child that ends at once; "start" is the part until Start returns.
 func BenchmarkStart(b *testing.B) {
-	for name, mode := range modes() {
-		b.Run(name, func(b *testing.B) {
-			s, err := proctree.New(proctree.Options{Mode: mode})
+	for _, c := range containments() {
+		b.Run(c.name, func(b *testing.B) {
+			s, err := proctree.New(proctree.Options{Mode: c.mode})
 			if err != nil {
 				b.Fatal(err)
 			}
