@@ -4,7 +4,9 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Every code that a report can show is in the runbook's triage, and no other.
@@ -30,5 +32,42 @@ func TestRunbookExplainsEveryCode(t *testing.T) {
 	explained := collect("(?m)^\\| `([a-z]+(?:-[a-z]+)+)` \\| .+ \\| .+ \\| .+ \\|$", runbook)
 	if len(codes) < 10 || !slices.Equal(codes, explained) {
 		t.Errorf("codes     %q\nexplained %q", codes, explained)
+	}
+}
+
+// The five defaults that are not the origin's are said as they are, and what is
+// said to bring the origin's back does.
+func TestRunbookSaysWhichDefaultsAreNotTheOrigins(t *testing.T) {
+	t.Parallel()
+	runbook, err := os.ReadFile("../../docs/RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := regexp.MustCompile(`(?s)<!-- origin -->(.*?)<!-- end -->`).FindString(string(runbook))
+	rows := regexp.MustCompile("(?m)^\\| .+ \\| .+ \\| (.+) \\| `(CHANNEL_[A-Z_]+)=(.*?)`.* \\|$").FindAllStringSubmatch(table, -1)
+	before := []string{"-CHANNEL_ALLOWED_CHAT_IDS"}
+	for _, row := range rows {
+		here, variable := row[1], row[2]
+		for _, f := range Flags() {
+			alone := variable == "CHANNEL_ALLOWED_CHAT_IDS" || variable == "CHANNEL_POLL_INTERVAL_S" // there is none, or another variable's
+			if f.Variable == variable && !alone && !strings.Contains(here, "`"+f.Default+"`") {
+				t.Errorf("the default of %s is %s, the runbook says %q", variable, f.Default, here)
+			}
+			if f.Variable == "CHANNEL_LONG_POLL_S" && variable == "CHANNEL_POLL_INTERVAL_S" && !strings.Contains(here, "`"+f.Default+"`") {
+				t.Errorf("polls take %s, the runbook says %q", f.Default, here)
+			}
+		}
+		before = append(before, variable+"="+row[3])
+	}
+	if len(rows) != 5 {
+		t.Fatalf("%d rows in\n%s", len(rows), table)
+	}
+	c, err := ParseConfig(nil, with(before...))
+	if err != nil || c.OrchestratorMode != ModeDefault || len(c.AllowedChatIDs) != 0 || c.TurnTimeout != 20*time.Second || c.LongPoll != 0 ||
+		c.PollInterval != 2*time.Second || c.NotifyOnError {
+		t.Errorf("with %q: %+v, %v", before, c, err)
+	}
+	if _, err := ParseConfig(nil, with("-CHANNEL_ALLOWED_CHAT_IDS")); err == nil {
+		t.Error("an empty allowlist is taken in codex mode")
 	}
 }
