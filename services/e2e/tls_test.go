@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -231,5 +232,54 @@ func TestAddressesBeyondLoopback(t *testing.T) {
 		if err != nil || !strings.Contains(string(body), want) {
 			t.Errorf("%s: %v %.200s", path, err, body)
 		}
+	}
+}
+
+// The operator of a worker that wants certificates and a token drains it with the
+// worker's own files, named as variables or as flags; without its token, or without
+// TLS, nobody does.
+func TestAWorkerWithTLSIsDrainedByItsOwnFiles(t *testing.T) {
+	needLinks(t)
+	t.Parallel()
+	s := newSecured(t)
+	s.startWorker(s.ofWorker()...)
+	s.startGateway(nil, s.ofGateway()...)
+	s.say("hello")
+	s.heard(1)
+
+	drain := func(env []string, args ...string) *harness.Process {
+		t.Helper()
+		p, err := harness.Start(harness.Command{Path: built.Path("orchestrator"), Args: append([]string{"drain"}, args...), Dir: s.dir,
+			Env: append([]string{"ORCHESTRATOR_LISTEN_ADDR=" + s.addr}, env...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wait("drain ends", p.Done())
+		return p
+	}
+	other := filepath.Join(s.dir, "other.token")
+	certtest.Write(t, other, "another-token-0123456789\n")
+	for name, env := range map[string][]string{"another token": s.ofWorker("ORCHESTRATOR_AUTH_TOKEN_FILE=" + other), "no TLS": nil} {
+		if p := drain(env, "--detach"); p.Status() != 1 || !strings.Contains(p.Stderr(), "the worker does not answer: ") {
+			t.Errorf("%s: %d %s%s", name, p.Status(), p.Stdout(), p.Stderr())
+		}
+	}
+	if p := drain(s.ofWorker()); p.Status() != 0 || !strings.Contains(p.Stdout(), "is empty and takes no turns") {
+		t.Errorf("drain: %d %s%s", p.Status(), p.Stdout(), p.Stderr())
+	}
+	waiting := s.say("again")
+	flags := []string{"--undo", "--tls-cert-file", s.in("worker.pem"), "--tls-key-file", s.in("worker.key"),
+		"--tls-client-ca-file", s.ca.File, "--auth-token-file", filepath.Join(s.dir, "token")}
+	s.eventually("the gateway holds what is said meanwhile", func() bool {
+		return strings.Contains(s.gateway.Stderr(), fmt.Sprintf("-%d", waiting.UpdateID))
+	})
+	if started, _ := s.runs("again"); started != 0 {
+		t.Error("a worker that is drained runs a turn")
+	}
+	if p := drain(nil, flags...); p.Status() != 0 || !strings.Contains(p.Stdout(), "takes turns again") {
+		t.Errorf("drain --undo: %d %s%s", p.Status(), p.Stdout(), p.Stderr())
+	}
+	if texts := s.heard(2); texts[1] != "You said: again" {
+		t.Errorf("messages = %q", texts)
 	}
 }

@@ -5,7 +5,6 @@ package compose_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -134,11 +133,7 @@ func installed(t *testing.T) {
 // Doctor says in a worker's container what the sandbox needs: with the default
 // profiles it fails and says what mends it, as the compose file has it it is well.
 func TestDoctorKnowsWhatAContainerForbids(t *testing.T) {
-	needEngine(t)
-	if _, err := exec.LookPath("npm"); err != nil {
-		t.Skip("SKIPPED, NOT TESTED: npm is not installed, so the image with the real Codex cannot be built")
-	}
-	must(t, nil, "deploy/stage-codex")
+	needCodex(t)
 	const project = "telecodex-doctor"
 	compose := []string{"compose", "--project-name", project, "--file", "deploy/compose.yaml"}
 	must(t, nil, "docker", append(compose, "build", "--quiet", "orchestrator")...)

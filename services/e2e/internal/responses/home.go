@@ -42,9 +42,11 @@ func (p *Provider) WriteHome(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("codex home: %w", err)
 	}
-	text := fmt.Sprintf(config, p.URL(), KeyVariable)
-	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(p.Config()), 0o600); err != nil {
 		return fmt.Errorf("codex home: %w", err)
 	}
 	return nil
 }
+
+// Config is the config.toml of such a CODEX_HOME.
+func (p *Provider) Config() string { return fmt.Sprintf(config, p.URL(), KeyVariable) }

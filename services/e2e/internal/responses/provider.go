@@ -1,4 +1,4 @@
-// Package responses is a model provider for tests: an HTTP server on loopback that speaks as much of the OpenAI Responses
+// Package responses is a model provider for tests: an HTTP server on this machine that speaks as much of the OpenAI Responses
 // API as the Codex CLI needs, and answers from a script instead of a model. It exists so that the real Codex can be run
 // through a whole turn (answers, shell commands, patches, plans, failures, silence) without an account, a network or luck.
 //
@@ -46,8 +46,11 @@ type Provider struct {
 }
 
 // Start serves book on a free loopback port until Close.
-func Start(book Book) (*Provider, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func Start(book Book) (*Provider, error) { return StartAt("127.0.0.1", book) }
+
+// StartAt serves on a free port of one of this machine's addresses, for a Codex that does not see its loopback.
+func StartAt(host string, book Book) (*Provider, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("scripted provider: %w", err)
 	}
