@@ -26,7 +26,7 @@ prompt=
 while IFS= read -r line || [ -n "$line" ]; do
 	prompt="$prompt$line"
 done
-[ -n "$thread" ] || thread=$(cat /proc/sys/kernel/random/uuid)
+[ -n "$thread" ] || read -r thread </proc/sys/kernel/random/uuid
 printf '%s\n' "{\"type\":\"thread.started\",\"thread_id\":\"$thread\"}" '{"type":"turn.started"}' \
 	"{\"type\":\"item.completed\",\"item\":{\"id\":\"item_0\",\"type\":\"agent_message\",\"text\":\"You said: $prompt\"}}" \
 	'{"type":"turn.completed","usage":{"input_tokens":10,"cached_input_tokens":5,"output_tokens":3}}'

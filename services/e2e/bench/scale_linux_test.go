@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	"telecodex.dev/services/e2e/internal/harness"
@@ -18,7 +21,8 @@ import (
 // BenchmarkWorkers is how throughput grows with workers: turns of a second, sixteen
 // slots to a worker, a chat for each slot, each of which writes eight messages at
 // once. What one worker does is the measure of the others. Codex is a script, since
-// all of them share the processors of one machine.
+// all of them share the processors of one machine; what is left of linear growth when
+// nothing but those scripts runs is reported beside it.
 func BenchmarkWorkers(b *testing.B) {
 	const slots, each = 16, 8
 	codex := filepath.Join(b.TempDir(), "codex")
@@ -26,7 +30,7 @@ func BenchmarkWorkers(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		alone := 0.0
+		alone, bareAlone := 0.0, 0.0
 		for _, workers := range []int{1, 2, 4} {
 			chats := workers * slots
 			s := start(b, settings{chats: chats, slots: slots, codex: codex, workers: workers})
@@ -37,9 +41,11 @@ func BenchmarkWorkers(b *testing.B) {
 			messages := s.answered(b, chats*each)
 			rate := float64(chats*each) / messages[chats*each-1].At.Sub(began).Seconds()
 			used := ticks(b, s.gateway.PID()) - before
+			bareRate := bare(b, codex, chats, each)
 			if alone == 0 {
-				alone = rate
+				alone, bareAlone = rate, bareRate
 			}
+			b.ReportMetric(bareRate/bareAlone/float64(workers), fmt.Sprintf("bare-x-linear-%d", workers))
 			b.ReportMetric(rate, fmt.Sprintf("turns/s-%d", workers))
 			b.ReportMetric(used.Seconds()*1000/float64(chats*each), fmt.Sprintf("gateway-cpu-s/1000-turns-%d", workers))
 			b.ReportMetric(megabytes(rss(b, s.gateway.PID())), fmt.Sprintf("gateway-MB-%d", workers))
@@ -51,6 +57,30 @@ func BenchmarkWorkers(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// bare runs scripts without the bridge, a number of them at once, each so many times,
+// and returns how many end in a second.
+func bare(b *testing.B, codex string, atOnce, each int) float64 {
+	b.Helper()
+	began := time.Now()
+	var group errgroup.Group
+	for range atOnce {
+		group.Go(func() error {
+			for range each {
+				cmd := exec.CommandContext(b.Context(), codex)
+				cmd.Stdin = strings.NewReader("hello")
+				if output, err := cmd.Output(); err != nil || !strings.Contains(string(output), "You said: hello") {
+					return fmt.Errorf("the script says %q: %w", output, err)
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	return float64(atOnce*each) / time.Since(began).Seconds()
+}
+
 // waiting is a Codex that says who it is, and answers when somebody opens the pipe
 // beside it for writing: as many turns run as there are, and cost nothing meanwhile.
 const waiting = `#!/bin/sh
@@ -60,7 +90,8 @@ case $1 in --version)
 	;;
 esac
 while IFS= read -r line; do :; done
-printf '%%s\n' "{\"type\":\"thread.started\",\"thread_id\":\"$(cat /proc/sys/kernel/random/uuid)\"}" '{"type":"turn.started"}'
+read -r thread </proc/sys/kernel/random/uuid
+printf '%%s\n' "{\"type\":\"thread.started\",\"thread_id\":\"$thread\"}" '{"type":"turn.started"}'
 read -r line <%s
 printf '%%s\n' '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","text":"You said: hello"}}' \
 	'{"type":"turn.completed","usage":{"input_tokens":10,"cached_input_tokens":5,"output_tokens":3}}'
