@@ -340,8 +340,7 @@ func (r *rawConfig) checkAddresses() error {
 // InvalidConfig is the one line on standard output of a program that refuses its
 // configuration, with its line end.
 func InvalidConfig(err error) []byte {
-	report := &telemetryv1.InvalidConfigReport{Status: "failed", Reason: "invalid-config",
-		Error: strings.ToValidUTF8(err.Error(), "\uFFFD")}
+	report := &telemetryv1.InvalidConfigReport{Status: "failed", Reason: "invalid-config", Error: command.Problem(err)}
 	var line bytes.Buffer
 	// Neither step can fail: the message is flat and its text valid UTF-8.
 	text, _ := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(report)

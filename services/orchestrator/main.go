@@ -83,7 +83,7 @@ func refuse(stdout io.Writer, problem error) int {
 		Status string `json:"status"`
 		Reason string `json:"reason"`
 		Error  string `json:"error"`
-	}{"failed", "invalid-config", problem.Error()})
+	}{"failed", "invalid-config", command.Problem(problem)})
 	if _, printErr := fmt.Fprintln(stdout, string(report)); errors.Join(err, printErr) != nil {
 		return lifecycle.ExitFailed
 	}

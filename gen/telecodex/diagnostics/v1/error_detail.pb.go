@@ -32,10 +32,11 @@ type ErrorContext struct {
 	// Session id, "telegram:<chat_id>" with ":<topic_id>" in a topic; at most 128
 	// bytes.
 	SessionId string `protobuf:"bytes,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The layer that saw the error: service, orchestrator, gate, adapter or
-	// runtime-wrapper.
+	// The layer that saw the error: one of service, orchestrator, gate, adapter
+	// and runtime-wrapper.
 	Layer string `protobuf:"bytes,4,opt,name=layer,proto3" json:"layer,omitempty"`
-	// The operation that failed, such as fetch_updates or handle_message.
+	// The operation that failed, such as fetch_updates or handle_message; at most
+	// 64 bytes.
 	Operation     string `protobuf:"bytes,5,opt,name=operation,proto3" json:"operation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -119,10 +120,10 @@ type ErrorDetail struct {
 	Retryable bool `protobuf:"varint,3,opt,name=retryable,proto3" json:"retryable,omitempty"`
 	// Where the update, chat, session, layer and operation are named.
 	Context *ErrorContext `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
-	// Who reports: process_once, orchestrator.diagnostics, adapter.diagnostics or
-	// runtime-wrapper.
+	// Who reports: one of process_once, orchestrator.diagnostics,
+	// adapter.diagnostics and runtime-wrapper.
 	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
-	// "error" or "drop". A drop never counts as an error.
+	// One of "error" and "drop". A drop never counts as an error.
 	Category string `protobuf:"bytes,6,opt,name=category,proto3" json:"category,omitempty"`
 	// First 16 hex digits of SHA-256 over code, message, update_id, chat_id,
 	// session_id, layer, operation and category, joined by "|".

@@ -123,25 +123,28 @@ func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 // GetStatusResponse says how the gateway is.
 type GetStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The bot's user id; 0 until Telegram named it.
+	// The bot's user id, 1 or more; 0 until Telegram named it.
 	BotId int64 `protobuf:"varint,1,opt,name=bot_id,json=botId,proto3" json:"bot_id,omitempty"`
-	// The bot's user name without "@"; empty until Telegram named it.
+	// The bot's user name without "@", at most 32 bytes by Telegram's rules;
+	// empty until Telegram named it.
 	BotUsername string `protobuf:"bytes,2,opt,name=bot_username,json=botUsername,proto3" json:"bot_username,omitempty"`
-	// "codex" or "default" (echo).
+	// One of "codex" and "default" (echo).
 	OrchestratorMode string `protobuf:"bytes,3,opt,name=orchestrator_mode,json=orchestratorMode,proto3" json:"orchestrator_mode,omitempty"`
-	// The next offset for getUpdates, as committed; 0 before the first update.
+	// The next offset for getUpdates, as committed: 1 or more; 0 before the first
+	// update.
 	Cursor int64 `protobuf:"varint,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// When getUpdates last succeeded; absent before that.
 	LastPollAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_poll_at,json=lastPollAt,proto3" json:"last_poll_at,omitempty"`
-	// Updates whose turn is waiting.
+	// Updates whose turn is waiting; 0 or more.
 	QueuedCount int32 `protobuf:"varint,6,opt,name=queued_count,json=queuedCount,proto3" json:"queued_count,omitempty"`
-	// Updates whose turn runs.
+	// Updates whose turn runs; 0 or more.
 	RunningCount int32 `protobuf:"varint,7,opt,name=running_count,json=runningCount,proto3" json:"running_count,omitempty"`
-	// Updates that wait for a person's decision.
+	// Updates that wait for a person's decision; 0 or more.
 	InterruptedCount int32 `protobuf:"varint,8,opt,name=interrupted_count,json=interruptedCount,proto3" json:"interrupted_count,omitempty"`
-	// Messages that wait to be sent.
+	// Messages that wait to be sent; 0 or more.
 	OutboxCount int32 `protobuf:"varint,9,opt,name=outbox_count,json=outboxCount,proto3" json:"outbox_count,omitempty"`
-	// The workers, in the order of their addresses.
+	// The workers, in the order of their addresses: 0 or more, one for each that
+	// was configured or found under a name.
 	Workers []*WorkerStatus `protobuf:"bytes,10,rep,name=workers,proto3" json:"workers,omitempty"`
 	// Whether another gateway serves the bot, and this one waits to take its place.
 	Standby       bool `protobuf:"varint,11,opt,name=standby,proto3" json:"standby,omitempty"`
@@ -259,27 +262,29 @@ func (x *GetStatusResponse) GetStandby() bool {
 // WorkerStatus is what the gateway knows of a worker.
 type WorkerStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Address the gateway dials.
+	// Address the gateway dials, as host:port or unix:///path.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// The worker's own id; empty until it was reached.
+	// The worker's own id, a UUID; empty until it was reached.
 	WorkerId string `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// The worker's journal; empty until it was reached.
+	// The worker's journal, a UUID; empty until it was reached.
 	JournalId string `protobuf:"bytes,3,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
 	// Whether the worker can be reached now.
 	Reachable bool `protobuf:"varint,4,opt,name=reachable,proto3" json:"reachable,omitempty"`
-	// Turns that may run at once.
+	// Turns that may run at once, as the worker says: 1 to 10000; 0 until it was
+	// reached.
 	SlotsTotal int32 `protobuf:"varint,5,opt,name=slots_total,json=slotsTotal,proto3" json:"slots_total,omitempty"`
-	// Turns that run.
+	// Turns that run; 0 to slots_total.
 	SlotsUsed int32 `protobuf:"varint,6,opt,name=slots_used,json=slotsUsed,proto3" json:"slots_used,omitempty"`
 	// Whether the worker takes no new turns.
 	Draining bool `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
 	// How often the worker's process was restarted, as far as this bot's gateways
-	// have known the worker.
+	// have known the worker; 0 or more.
 	RestartCount int32 `protobuf:"varint,8,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
 	// Since when the worker cannot be reached; absent while it can.
 	UnreachableSince *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=unreachable_since,json=unreachableSince,proto3" json:"unreachable_since,omitempty"`
 	// What is wrong with certificates or tokens where that keeps the worker from
-	// being reached, and what mends it; else empty.
+	// being reached, and what mends it; else empty. From a closed list; at most
+	// 512 bytes.
 	Problem       string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -512,11 +517,11 @@ func (*RunCycleResponse_Report) isRunCycleResponse_Payload() {}
 // CycleProgress says how far a cycle is.
 type CycleProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "polling" or "processing".
+	// One of "polling" and "processing".
 	Phase string `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
-	// Updates fetched so far.
+	// Updates fetched so far; 0 or more.
 	FetchedCount int32 `protobuf:"varint,2,opt,name=fetched_count,json=fetchedCount,proto3" json:"fetched_count,omitempty"`
-	// Updates settled so far.
+	// Updates settled so far; 0 or more.
 	SettledCount  int32 `protobuf:"varint,3,opt,name=settled_count,json=settledCount,proto3" json:"settled_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -659,9 +664,10 @@ func (x *WatchCyclesResponse) GetReport() *v1.CycleReport {
 // ListSessionsRequest asks for a page of sessions.
 type ListSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many sessions at most; 0 for 100, at most 1000.
+	// How many sessions at most: 0 for 100, else 1 to 1000; more means 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before; empty for the first page.
+	// next_page_token of the page before, at most 68 bytes; empty for the first
+	// page.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -714,9 +720,9 @@ func (x *ListSessionsRequest) GetPageToken() string {
 // ListSessionsResponse is a page of sessions.
 type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sessions, by session id.
+	// The sessions, by session id; at most page_size.
 	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// Token of the next page; empty on the last.
+	// Token of the next page, at most 68 bytes of base64url; empty on the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -769,27 +775,27 @@ func (x *ListSessionsResponse) GetNextPageToken() string {
 // Session is one conversation.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "telegram:<chat_id>", with ":<topic_id>" in a topic.
+	// "telegram:<chat_id>", with ":<topic_id>" in a topic; at most 50 bytes.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The chat.
+	// The chat: any 64-bit number, below zero for a group.
 	ChatId int64 `protobuf:"varint,2,opt,name=chat_id,json=chatId,proto3" json:"chat_id,omitempty"`
-	// The topic; 0 outside of topics.
+	// The topic, 1 or more; 0 outside of topics.
 	TopicId int64 `protobuf:"varint,3,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
-	// The Codex thread; empty before the first turn and after /new.
+	// UUID of the Codex thread; empty before the first turn and after /new.
 	ThreadId string `protobuf:"bytes,4,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
-	// The worker that holds the thread; empty when none does.
+	// The worker that holds the thread, a UUID; empty when none does.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// Turns that wait or run.
+	// Turns that wait or run; 0 or more.
 	OpenTurns int32 `protobuf:"varint,6,opt,name=open_turns,json=openTurns,proto3" json:"open_turns,omitempty"`
 	// When a turn of it last ended, or its worker or its thread changed.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	// The worker it was last taken from; empty: it never was.
+	// The worker it was last taken from, a UUID; empty: it never was.
 	MovedFromWorkerId string `protobuf:"bytes,8,opt,name=moved_from_worker_id,json=movedFromWorkerId,proto3" json:"moved_from_worker_id,omitempty"`
 	// When that was; absent: never.
 	MovedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=moved_at,json=movedAt,proto3" json:"moved_at,omitempty"`
-	// Why: "moved" by MoveSession, thread and all; "lost" because the worker did
-	// not come back, "gone" because it came back as another one: then the thread was
-	// given up.
+	// Why, one of: "moved" by MoveSession, thread and all; "lost" because the
+	// worker did not come back, "gone" because it came back as another one: then
+	// the thread was given up. Empty: it never was.
 	MovedReason   string `protobuf:"bytes,10,opt,name=moved_reason,json=movedReason,proto3" json:"moved_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -898,9 +904,11 @@ func (x *Session) GetMovedReason() string {
 // GetUpdateTraceRequest names an update.
 type GetUpdateTraceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Telegram's update id.
+	// Telegram's update id; any 64-bit number, one that is not known is
+	// NOT_FOUND.
 	UpdateId int64 `protobuf:"varint,1,opt,name=update_id,json=updateId,proto3" json:"update_id,omitempty"`
-	// The generation of update ids; 0 for the newest that knows the id.
+	// The generation of update ids, 1 or more; 0 for the newest that knows the
+	// id.
 	Generation    int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -953,22 +961,23 @@ func (x *GetUpdateTraceRequest) GetGeneration() int64 {
 // GetUpdateTraceResponse is the way of one update.
 type GetUpdateTraceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Telegram's update id.
+	// Telegram's update id; 0 or more.
 	UpdateId int64 `protobuf:"varint,1,opt,name=update_id,json=updateId,proto3" json:"update_id,omitempty"`
-	// The generation of update ids it belongs to.
+	// The generation of update ids it belongs to; 1 or more.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// RECEIVED, QUEUED, ASSIGNED, ACCEPTED, FINISHED, DELIVERED, INTERRUPTED,
-	// DROPPED or SKIPPED.
+	// One of RECEIVED, QUEUED, ASSIGNED, ACCEPTED, FINISHED, DELIVERED,
+	// INTERRUPTED, DROPPED and SKIPPED.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	// Why it was dropped or skipped; empty otherwise.
+	// Why it was dropped or skipped, from a closed list; at most 128 bytes. Empty
+	// otherwise.
 	DropReason string `protobuf:"bytes,4,opt,name=drop_reason,json=dropReason,proto3" json:"drop_reason,omitempty"`
-	// The session; empty for an update that belongs to none.
+	// The session, at most 50 bytes; empty for an update that belongs to none.
 	SessionId string `protobuf:"bytes,5,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// When it was committed.
 	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	// Its turns, by attempt.
+	// Its turns, by attempt: 0 or more, one for each time that it was run.
 	Turns []*TurnTrace `protobuf:"bytes,7,rep,name=turns,proto3" json:"turns,omitempty"`
-	// Messages that were made for it, in the order of sending.
+	// Messages that were made for it, in the order of sending; 0 or more.
 	Outbox        []*OutboxTrace `protobuf:"bytes,8,rep,name=outbox,proto3" json:"outbox,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1063,18 +1072,18 @@ func (x *GetUpdateTraceResponse) GetOutbox() []*OutboxTrace {
 // TurnTrace is one attempt to run an update's prompt.
 type TurnTrace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "{bot}-{generation}-{update}-{attempt}".
+	// "{bot}-{generation}-{update}-{attempt}", each a number; at most 128 bytes.
 	TurnId string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
-	// QUEUED, ASSIGNED, ACCEPTED, FINISHED or INTERRUPTED.
+	// One of QUEUED, ASSIGNED, ACCEPTED, FINISHED and INTERRUPTED.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	// The worker; empty until one was chosen.
+	// The worker, a UUID; empty until one was chosen.
 	WorkerId string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// The Codex thread; empty until Codex named it.
+	// UUID of the Codex thread; empty until Codex named it.
 	ThreadId string `protobuf:"bytes,4,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
-	// How it ended: succeeded, failed, cancelled, interrupted, dropped; empty
-	// while it runs.
+	// How it ended, one of succeeded, failed, cancelled, interrupted and dropped;
+	// empty while it runs.
 	Outcome string `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	// Code of the error; empty without one.
+	// Code of the error, at most 64 bytes; empty without one.
 	ErrorCode     string `protobuf:"bytes,6,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1155,15 +1164,15 @@ func (x *TurnTrace) GetErrorCode() string {
 // OutboxTrace is one message to a chat.
 type OutboxTrace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the message in the outbox.
+	// Number of the message in the outbox; 1 or more.
 	OutboxId int64 `protobuf:"varint,1,opt,name=outbox_id,json=outboxId,proto3" json:"outbox_id,omitempty"`
-	// answer, notice, question or reply.
+	// One of answer, notice, question and reply.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// PENDING, SENDING, SENT or DEAD.
+	// One of PENDING, SENDING, SENT and DEAD.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	// How often it was tried.
+	// How often it was tried; 0 or more.
 	Attempts int32 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	// Telegram's id of the sent message; 0 until then.
+	// Telegram's id of the sent message, 1 or more; 0 until then.
 	MessageId int64 `protobuf:"varint,5,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
 	// Whether it was sent again after a try whose outcome is unknown.
 	InDoubt       bool `protobuf:"varint,6,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
@@ -1246,7 +1255,7 @@ func (x *OutboxTrace) GetInDoubt() bool {
 // ResolveTurnRequest decides about a turn.
 type ResolveTurnRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turn.
+	// The turn, as GetUpdateTrace names it: at most 128 bytes, not empty.
 	TurnId string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
 	// The decision.
 	Resolution    Resolution `protobuf:"varint,2,opt,name=resolution,proto3,enum=telecodex.gateway.v1.Resolution" json:"resolution,omitempty"`
@@ -1305,7 +1314,7 @@ type ResolveTurnResponse struct {
 	Resolution Resolution `protobuf:"varint,1,opt,name=resolution,proto3,enum=telecodex.gateway.v1.Resolution" json:"resolution,omitempty"`
 	// Whether this call decided.
 	Applied bool `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"`
-	// The turn that goes on in its place; empty for DROP.
+	// The turn that goes on in its place, at most 128 bytes; empty for DROP.
 	NextTurnId    string `protobuf:"bytes,3,opt,name=next_turn_id,json=nextTurnId,proto3" json:"next_turn_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1366,16 +1375,16 @@ func (x *ResolveTurnResponse) GetNextTurnId() string {
 // prints it.
 type MoveSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The session.
+	// The session, as ListSessions names it: at most 50 bytes, not empty.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The worker that has it so far.
+	// The worker that has it so far, a UUID.
 	FromWorkerId string `protobuf:"bytes,2,opt,name=from_worker_id,json=fromWorkerId,proto3" json:"from_worker_id,omitempty"`
-	// The worker that is to have it: one that can be reached.
+	// The worker that is to have it, a UUID: one that can be reached.
 	WorkerId string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// The Codex thread that was moved: the session's.
+	// UUID of the Codex thread that was moved: the session's.
 	ThreadId string `protobuf:"bytes,4,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
-	// The last turn that is in what was moved: the last that the session has run at
-	// its worker. Empty: not compared.
+	// The last turn that is in what was moved: the last that the session has run
+	// at its worker; at most 128 bytes. Empty: not compared.
 	LastTurnId    string `protobuf:"bytes,5,opt,name=last_turn_id,json=lastTurnId,proto3" json:"last_turn_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1449,9 +1458,9 @@ func (x *MoveSessionRequest) GetLastTurnId() string {
 // MoveSessionResponse says what holds now.
 type MoveSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The worker that has the session.
+	// The worker that has the session, a UUID.
 	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// That worker's journal.
+	// That worker's journal, a UUID.
 	JournalId string `protobuf:"bytes,2,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
 	// Whether this call moved it; false: it was there.
 	Applied       bool `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`

@@ -26,7 +26,8 @@ const (
 // its alias `thread.resumed`).
 type ThreadStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The thread's UUID, to be given in RunTurnRequest.thread_id to go on with it.
+	// The thread's UUID, 36 bytes, to be given in RunTurnRequest.thread_id to go
+	// on with it.
 	ThreadId      string `protobuf:"bytes,1,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -421,15 +422,15 @@ func (x *UnknownEvent) GetType() string {
 // of one turn is the difference to the turn before.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tokens read, cached ones among them.
+	// Tokens read, cached ones among them; 0 or more.
 	InputTokens int64 `protobuf:"varint,1,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
-	// Tokens read from the provider's cache.
+	// Tokens read from the provider's cache; 0 or more.
 	CachedInputTokens int64 `protobuf:"varint,2,opt,name=cached_input_tokens,json=cachedInputTokens,proto3" json:"cached_input_tokens,omitempty"`
-	// Tokens written to the provider's cache.
+	// Tokens written to the provider's cache; 0 or more.
 	CacheWriteInputTokens int64 `protobuf:"varint,3,opt,name=cache_write_input_tokens,json=cacheWriteInputTokens,proto3" json:"cache_write_input_tokens,omitempty"`
-	// Tokens written, reasoning among them.
+	// Tokens written, reasoning among them; 0 or more.
 	OutputTokens int64 `protobuf:"varint,4,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
-	// Tokens written while reasoning.
+	// Tokens written while reasoning; 0 or more.
 	ReasoningOutputTokens int64 `protobuf:"varint,5,opt,name=reasoning_output_tokens,json=reasoningOutputTokens,proto3" json:"reasoning_output_tokens,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
@@ -748,9 +749,9 @@ func (*Item_Unknown) isItem_Kind() {}
 // differ in nothing else.
 type TextPart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1-based number of this part.
+	// Number of this part; 1 to parts.
 	Part uint32 `protobuf:"varint,1,opt,name=part,proto3" json:"part,omitempty"`
-	// How many parts there are; 1 for a text that was not split.
+	// How many parts there are: 1 or more, 1 for a text that was not split.
 	Parts         uint32 `protobuf:"varint,2,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -900,7 +901,8 @@ type CommandExecution struct {
 	// Standard output and standard error together, as far as Codex kept them; at
 	// most 64 KiB, else dropped.
 	AggregatedOutput string `protobuf:"bytes,2,opt,name=aggregated_output,json=aggregatedOutput,proto3" json:"aggregated_output,omitempty"`
-	// The command's exit status; absent while it runs.
+	// The command's exit status as Codex says, any 32-bit number; absent while it
+	// runs.
 	ExitCode      *int32 `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1006,9 +1008,11 @@ func (x *FileChange) GetChanges() []*FileUpdate {
 // FileUpdate is one file of a patch.
 type FileUpdate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path of the file, as Codex wrote it.
+	// Path of the file, as Codex wrote it; at most 64 KiB with the rest of the
+	// patch.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// "add", "delete" or "update", as Codex wrote it.
+	// "add", "delete" or "update", as Codex wrote it; at most 64 KiB with the
+	// rest of the patch.
 	Kind          string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1244,7 +1248,7 @@ func (x *TodoList) GetItems() []*TodoItem {
 // TodoItem is one step of a plan.
 type TodoItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is to be done.
+	// What is to be done; at most 64 KiB with the other steps.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// Whether it is done.
 	Completed     bool `protobuf:"varint,2,opt,name=completed,proto3" json:"completed,omitempty"`
@@ -1301,7 +1305,7 @@ type CollabToolCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The tool's name, such as spawn_agent; at most 64 KiB, else dropped.
 	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
-	// The thread that calls.
+	// The thread that calls; at most 64 KiB, else dropped.
 	SenderThreadId string `protobuf:"bytes,2,opt,name=sender_thread_id,json=senderThreadId,proto3" json:"sender_thread_id,omitempty"`
 	// The threads that are called; all together at most 64 KiB, else dropped.
 	ReceiverThreadIds []string `protobuf:"bytes,3,rep,name=receiver_thread_ids,json=receiverThreadIds,proto3" json:"receiver_thread_ids,omitempty"`

@@ -37,26 +37,29 @@ type RunTurnRequest struct {
 	// The session, 1 to 256 bytes of printable ASCII. One turn of a session runs
 	// at a time.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// UUID of the Codex thread to go on with; empty for a new one.
+	// UUID of the Codex thread to go on with, 36 bytes with hyphens; empty for a
+	// new one.
 	ThreadId string `protobuf:"bytes,3,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
 	// What the person says: 1 byte to 1 MiB of UTF-8 without NUL, not only blanks.
 	Prompt string `protobuf:"bytes,4,opt,name=prompt,proto3" json:"prompt,omitempty"`
-	// Events up to this sequence are not sent.
+	// Events up to this sequence are not sent; 0 or more, 0 for all of them.
 	AfterSequence uint64 `protobuf:"varint,5,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
-	// The journal the caller expects here; empty for any.
+	// UUID of the journal the caller expects here; empty for any. Another than
+	// this worker's is refused.
 	ExpectedJournalId string `protobuf:"bytes,6,opt,name=expected_journal_id,json=expectedJournalId,proto3" json:"expected_journal_id,omitempty"`
 	// Overall limit of the turn, from its start; above zero and at most 7 days.
 	// Absent: the worker's own.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Directory in which Codex works: absolute, existing, beneath one of the
-	// worker's roots. Empty: the session's own directory.
+	// worker's roots, so at most as long as the system lets a path be. Empty: the
+	// session's own directory.
 	WorkingDir string `protobuf:"bytes,8,opt,name=working_dir,json=workingDir,proto3" json:"working_dir,omitempty"`
 	// Environment of Codex on top of the worker's. Names match
 	// [A-Za-z_][A-Za-z0-9_]*; HOME, CODEX_HOME, LD_* and DYLD_* are refused;
 	// values hold no NUL; at most 64 KiB in all.
 	Env map[string]string `protobuf:"bytes,9,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Options by key, see GetCapabilities. An unknown key is refused before
-	// anything else about the values is judged.
+	// Options by key, each one of GetCapabilitiesResponse.extension_keys. An
+	// unknown key is refused before anything else about the values is judged.
 	Extensions    map[string]*structpb.Value `protobuf:"bytes,10,rep,name=extensions,proto3" json:"extensions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -166,9 +169,10 @@ func (x *RunTurnRequest) GetExtensions() map[string]*structpb.Value {
 // journal.
 type Accepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The worker.
+	// The worker, a UUID.
 	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// The worker's journal; it changes when the worker's disk is replaced.
+	// The worker's journal, a UUID; it changes when the worker's disk is
+	// replaced.
 	JournalId string `protobuf:"bytes,2,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
 	// Whether the turn was already in the journal.
 	Attached      bool `protobuf:"varint,3,opt,name=attached,proto3" json:"attached,omitempty"`
@@ -317,11 +321,12 @@ func (*RunTurnResponse_Event) isRunTurnResponse_Payload() {}
 // WatchTurnRequest attaches to a turn.
 type WatchTurnRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turn.
+	// The turn: 1 to 128 bytes of printable ASCII.
 	TurnId string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
-	// Events up to this sequence are not sent.
+	// Events up to this sequence are not sent; 0 or more, 0 for all of them.
 	AfterSequence uint64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
-	// The journal the caller expects here; empty for any.
+	// UUID of the journal the caller expects here; empty for any. Another than
+	// this worker's is refused.
 	ExpectedJournalId string `protobuf:"bytes,3,opt,name=expected_journal_id,json=expectedJournalId,proto3" json:"expected_journal_id,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -468,7 +473,7 @@ func (*WatchTurnResponse_Event) isWatchTurnResponse_Payload() {}
 // GetTurnRequest names a turn.
 type GetTurnRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turn.
+	// The turn: 1 to 128 bytes of printable ASCII.
 	TurnId        string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -560,9 +565,10 @@ func (x *GetTurnResponse) GetTurn() *Turn {
 // ListTurnsRequest asks for a page of turns.
 type ListTurnsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many turns at most; 0 for 100, at most 1000.
+	// How many turns at most: 0 for 100, else 1 to 1000; more means 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before; empty for the first page.
+	// next_page_token of the page before, at most 14 bytes; empty for the first
+	// page. What is no token of this worker is refused.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only turns that were not acknowledged.
 	UnacknowledgedOnly bool `protobuf:"varint,3,opt,name=unacknowledged_only,json=unacknowledgedOnly,proto3" json:"unacknowledged_only,omitempty"`
@@ -624,9 +630,10 @@ func (x *ListTurnsRequest) GetUnacknowledgedOnly() bool {
 // ListTurnsResponse is a page of turns.
 type ListTurnsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turns, oldest first.
+	// The turns, oldest first; at most page_size, fewer where they would weigh
+	// too much.
 	Turns []*Turn `protobuf:"bytes,1,rep,name=turns,proto3" json:"turns,omitempty"`
-	// Token of the next page; empty on the last.
+	// Token of the next page, at most 14 bytes of base64url; empty on the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -679,7 +686,7 @@ func (x *ListTurnsResponse) GetNextPageToken() string {
 // CancelTurnRequest names a turn.
 type CancelTurnRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turn.
+	// The turn: 1 to 128 bytes of printable ASCII.
 	TurnId        string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -771,7 +778,7 @@ func (x *CancelTurnResponse) GetTurn() *Turn {
 // AcknowledgeTurnRequest names a turn.
 type AcknowledgeTurnRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turn.
+	// The turn: 1 to 128 bytes of printable ASCII.
 	TurnId        string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -891,24 +898,28 @@ func (*GetCapabilitiesRequest) Descriptor() ([]byte, []int) {
 // GetCapabilitiesResponse says what this worker honours.
 type GetCapabilitiesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Capability ids, sorted, such as agent_api.run or agent_api.events.live.
+	// Capability ids, sorted, such as agent_api.run or agent_api.events.live;
+	// each at most 64 bytes of [a-z0-9._].
 	Capabilities []string `protobuf:"bytes,1,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
-	// Extension keys that RunTurnRequest.extensions may hold, sorted.
+	// Extension keys that RunTurnRequest.extensions may hold, sorted; each at
+	// most 64 bytes of [a-z0-9._].
 	ExtensionKeys []string `protobuf:"bytes,2,rep,name=extension_keys,json=extensionKeys,proto3" json:"extension_keys,omitempty"`
-	// Sandbox modes this worker allows, sorted.
+	// Sandbox modes this worker allows, sorted; each one of read-only,
+	// workspace-write and danger-full-access.
 	AllowedSandboxModes []string `protobuf:"bytes,3,rep,name=allowed_sandbox_modes,json=allowedSandboxModes,proto3" json:"allowed_sandbox_modes,omitempty"`
-	// The installed Codex's version; empty when it cannot be run.
+	// The installed Codex's version, at most 64 bytes of [0-9A-Za-z.+-]; empty
+	// when it cannot be run.
 	CodexVersion string `protobuf:"bytes,4,opt,name=codex_version,json=codexVersion,proto3" json:"codex_version,omitempty"`
-	// The oldest Codex version the worker was tested with.
+	// The oldest Codex version the worker was tested with; at most 64 bytes.
 	TestedCodexVersionMin string `protobuf:"bytes,5,opt,name=tested_codex_version_min,json=testedCodexVersionMin,proto3" json:"tested_codex_version_min,omitempty"`
-	// The newest Codex version the worker was tested with.
+	// The newest Codex version the worker was tested with; at most 64 bytes.
 	TestedCodexVersionMax string `protobuf:"bytes,6,opt,name=tested_codex_version_max,json=testedCodexVersionMax,proto3" json:"tested_codex_version_max,omitempty"`
-	// The worker.
+	// The worker, a UUID.
 	WorkerId string `protobuf:"bytes,7,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// The worker's journal.
+	// The worker's journal, a UUID.
 	JournalId string `protobuf:"bytes,8,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
-	// How descendants of Codex are contained: namespace, cgroup, scan,
-	// process-group or job-object.
+	// How descendants of Codex are contained; one of namespace, cgroup, scan,
+	// process-group and job-object.
 	Containment   string `protobuf:"bytes,9,opt,name=containment,proto3" json:"containment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1047,21 +1058,23 @@ func (*WatchWorkerRequest) Descriptor() ([]byte, []int) {
 // WatchWorkerResponse is the state of a worker.
 type WatchWorkerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The worker; stable over restarts.
+	// The worker, a UUID; stable over restarts.
 	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// The worker's journal; it changes when the worker's disk is replaced.
+	// The worker's journal, a UUID; it changes when the worker's disk is
+	// replaced.
 	JournalId string `protobuf:"bytes,2,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
-	// Turns that may run at once.
+	// Turns that may run at once; 1 to 10000.
 	SlotsTotal int32 `protobuf:"varint,3,opt,name=slots_total,json=slotsTotal,proto3" json:"slots_total,omitempty"`
-	// Turns that run.
+	// Turns that run; 0 to slots_total.
 	SlotsUsed int32 `protobuf:"varint,4,opt,name=slots_used,json=slotsUsed,proto3" json:"slots_used,omitempty"`
 	// Whether the worker takes no new turns.
 	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
-	// Random for each process of the worker: a new one means it was restarted.
+	// UUID, random for each process of the worker: a new one means it was
+	// restarted.
 	ProcessId string `protobuf:"bytes,6,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
-	// How often the worker was started with its disk, this time included; 0 from a
-	// worker that does not count. It grows by one with every restart, also with one
-	// that nobody saw.
+	// How often the worker was started with its disk, this time included: 1 or
+	// more; 0 from a worker that does not count. It grows by one with every
+	// restart, also with one that nobody saw.
 	StartCount    int32 `protobuf:"varint,7,opt,name=start_count,json=startCount,proto3" json:"start_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1205,13 +1218,13 @@ func (x *DrainWorkerRequest) GetUndo() bool {
 // DrainWorkerResponse says what the request found.
 type DrainWorkerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The worker.
+	// The worker, a UUID.
 	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// The worker's process: another one drains only if it is asked, too.
+	// The worker's process, a UUID: another one drains only if it is asked, too.
 	ProcessId string `protobuf:"bytes,2,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
-	// Turns that run.
+	// Turns that run; 0 to slots_total.
 	SlotsUsed int32 `protobuf:"varint,3,opt,name=slots_used,json=slotsUsed,proto3" json:"slots_used,omitempty"`
-	// How long they may take to end, from now.
+	// How long they may take to end, from now; 0 to 365 days.
 	Patience      *durationpb.Duration `protobuf:"bytes,4,opt,name=patience,proto3" json:"patience,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -396,16 +396,16 @@ func (FailureClass) EnumDescriptor() ([]byte, []int) {
 // before anyone sees it, so a sequence number never stands for two contents.
 type TurnEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turn; at most 128 bytes.
+	// The turn; 1 to 128 bytes of printable ASCII.
 	TurnId string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
-	// 1 for the turn's first event, then without gaps.
+	// 1 for the turn's first event, then without gaps; at least 1.
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// When the worker read the line (or came to its conclusion).
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	// What kind of event it is.
 	Kind EventKind `protobuf:"varint,4,opt,name=kind,proto3,enum=telecodex.orchestrator.v1.EventKind" json:"kind,omitempty"`
-	// "assistant", "tool", "status" or "error"; empty for UNKNOWN; at most 128
-	// bytes.
+	// One of "assistant", "tool", "status" and "error", at most 128 bytes; empty
+	// for UNKNOWN.
 	Channel string `protobuf:"bytes,5,opt,name=channel,proto3" json:"channel,omitempty"`
 	// Text of a TEXT_OUTPUT event; at most 64 KiB of UTF-8. Longer texts are split
 	// over several events, see TextPart.
@@ -413,7 +413,8 @@ type TurnEvent struct {
 	// One line for a person, for STATUS and ERROR events; at most 4096 bytes, cut
 	// on a rune boundary with "…(truncated)".
 	Message string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
-	// Payloads of detail that were left out; their fields are empty.
+	// Payloads of detail that were left out; their fields are empty. At most one
+	// for each field of an item.
 	Dropped []*Dropped `protobuf:"bytes,8,rep,name=dropped,proto3" json:"dropped,omitempty"`
 	// The typed event.
 	//
@@ -712,11 +713,11 @@ func (*TurnEvent_Finished) isTurnEvent_Detail() {}
 type Dropped struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The field of the item that is empty because of it, such as
-	// "aggregated_output".
+	// "aggregated_output"; at most 64 bytes.
 	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
 	// Always "oversize": over 64 KiB.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Size of the payload in bytes.
+	// Size of the payload in bytes; at least 65537.
 	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -777,9 +778,10 @@ func (x *Dropped) GetBytes() uint64 {
 // itself never leaves the worker.
 type LineError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1-based number of the line in Codex's output, blank lines counted.
+	// Number of the line in Codex's output, blank lines counted; at least 1.
 	LineNumber uint64 `protobuf:"varint,1,opt,name=line_number,json=lineNumber,proto3" json:"line_number,omitempty"`
-	// Length of the line in bytes, without its line end.
+	// Length of the line in bytes, without its line end; at least 1. Of a line
+	// over 16 MiB all are counted, and none is kept.
 	LineBytes uint64 `protobuf:"varint,2,opt,name=line_bytes,json=lineBytes,proto3" json:"line_bytes,omitempty"`
 	// How far the line got.
 	Phase         LinePhase `protobuf:"varint,3,opt,name=phase,proto3,enum=telecodex.orchestrator.v1.LinePhase" json:"phase,omitempty"`
@@ -843,16 +845,20 @@ type Finished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A terminal state.
 	State TurnState `protobuf:"varint,1,opt,name=state,proto3,enum=telecodex.orchestrator.v1.TurnState" json:"state,omitempty"`
-	// The text of the last agent message, its first 64 KiB cut on a rune boundary.
-	// The whole text stands in the TEXT_OUTPUT events of answer_item_id.
+	// The text of the last agent message, at most its first 64 KiB, cut on a rune
+	// boundary. The whole text stands in the TEXT_OUTPUT events of
+	// answer_item_id.
 	FinalText string `protobuf:"bytes,2,opt,name=final_text,json=finalText,proto3" json:"final_text,omitempty"`
 	// Whether final_text was cut.
 	FinalTextTruncated bool `protobuf:"varint,3,opt,name=final_text_truncated,json=finalTextTruncated,proto3" json:"final_text_truncated,omitempty"`
-	// Item id of the last agent message; empty when there was none.
+	// Item id of the last agent message, at most 128 bytes; empty when there was
+	// none.
 	AnswerItemId string `protobuf:"bytes,4,opt,name=answer_item_id,json=answerItemId,proto3" json:"answer_item_id,omitempty"`
-	// Sequence of the first event of that message; 0 when there was none.
+	// Sequence of the first event of that message, 1 or more; 0 when there was
+	// none.
 	AnswerSequence uint64 `protobuf:"varint,5,opt,name=answer_sequence,json=answerSequence,proto3" json:"answer_sequence,omitempty"`
-	// Codex's exit status; absent when it was never started or died by a signal.
+	// Codex's exit status, 0 to 255, on Windows any 32-bit number; absent when it
+	// was never started or died by a signal.
 	ExitCode *int32 `protobuf:"varint,6,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
 	// Why the turn did not succeed; absent when it did.
 	ErrorDetail   *FinishedError `protobuf:"bytes,7,opt,name=error_detail,json=errorDetail,proto3" json:"error_detail,omitempty"`
@@ -1007,16 +1013,16 @@ func (x *FinishedError) GetMessage() string {
 // Turn is what the worker's journal knows about a turn.
 type Turn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The turn; at most 128 bytes.
+	// The turn; 1 to 128 bytes of printable ASCII.
 	TurnId string `protobuf:"bytes,1,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
 	// The session it belongs to; at most 256 bytes. Empty for a tombstone.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The Codex thread; empty until Codex names it.
+	// UUID of the Codex thread; empty until Codex names it.
 	ThreadId string `protobuf:"bytes,3,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
 	// Where the turn is. A terminal state shows only once its finished event is
 	// committed.
 	State TurnState `protobuf:"varint,4,opt,name=state,proto3,enum=telecodex.orchestrator.v1.TurnState" json:"state,omitempty"`
-	// Sequence of the last committed event; 0 when there is none.
+	// Sequence of the last committed event, 1 or more; 0 when there is none.
 	LastSequence uint64 `protobuf:"varint,5,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
 	// When the journal row was written.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`

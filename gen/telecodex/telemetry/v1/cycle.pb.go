@@ -25,9 +25,9 @@ const (
 // DroppedUpdate is one update that was not handed on.
 type DroppedUpdate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Telegram update id in decimal.
+	// Telegram update id in decimal; at most 20 bytes.
 	UpdateId string `protobuf:"bytes,1,opt,name=update_id,json=updateId,proto3" json:"update_id,omitempty"`
-	// Telegram chat id in decimal.
+	// Telegram chat id in decimal; at most 20 bytes.
 	ChatId string `protobuf:"bytes,2,opt,name=chat_id,json=chatId,proto3" json:"chat_id,omitempty"`
 	// Why, as the message of its detail: "dropped update 5: chat_id not allowlisted
 	// (1000)"; at most 500 characters.
@@ -91,30 +91,32 @@ func (x *DroppedUpdate) GetReason() string {
 // fetched batch of updates came to.
 type CycleReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "ok" or "failed".
+	// One of "ok" and "failed".
 	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
-	// no-updates, processed, completed-with-errors, adapter-fetch-exception,
-	// runtime-process-once-exception or runtime-loop-cycle-exception.
+	// One of no-updates, processed, completed-with-errors,
+	// adapter-fetch-exception, runtime-process-once-exception and
+	// runtime-loop-cycle-exception.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Message updates handed on, allowlist drops among them.
+	// Message updates handed on, allowlist drops among them; 0 or more.
 	FetchedCount int32 `protobuf:"varint,3,opt,name=fetched_count,json=fetchedCount,proto3" json:"fetched_count,omitempty"`
-	// Answers sent: one per update, however many messages carry it.
+	// Answers sent: one per update, however many messages carry it; 0 or more.
 	SentCount int32 `protobuf:"varint,4,opt,name=sent_count,json=sentCount,proto3" json:"sent_count,omitempty"`
-	// Updates settled; not those that could not be acknowledged.
+	// Updates settled; not those that could not be acknowledged; 0 or more.
 	AckedCount int32 `protobuf:"varint,5,opt,name=acked_count,json=ackedCount,proto3" json:"acked_count,omitempty"`
-	// Updates left pending because they could not be settled.
+	// Updates left pending because they could not be settled; 0 or more.
 	AckSkippedCount int32 `protobuf:"varint,6,opt,name=ack_skipped_count,json=ackSkippedCount,proto3" json:"ack_skipped_count,omitempty"`
-	// Entries of errors.
+	// Entries of errors; 0 or more.
 	ErrorCount int32 `protobuf:"varint,7,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
 	// What went wrong, for a person; each at most 500 characters.
 	Errors []string `protobuf:"bytes,8,rep,name=errors,proto3" json:"errors,omitempty"`
-	// The same with code and context, drops included; no duplicates.
+	// The same with code and context, drops included; no duplicates, so at most
+	// error_count and dropped_count together.
 	ErrorDetails []*v1.ErrorDetail `protobuf:"bytes,9,rep,name=error_details,json=errorDetails,proto3" json:"error_details,omitempty"`
-	// Entries of dropped_updates.
+	// Entries of dropped_updates; 0 or more.
 	DroppedCount int32 `protobuf:"varint,10,opt,name=dropped_count,json=droppedCount,proto3" json:"dropped_count,omitempty"`
-	// Updates that were refused.
+	// Updates that were refused; 0 or more.
 	DroppedUpdates []*DroppedUpdate `protobuf:"bytes,11,rep,name=dropped_updates,json=droppedUpdates,proto3" json:"dropped_updates,omitempty"`
-	// Heartbeat events that could not be posted in this cycle.
+	// Heartbeat events that could not be posted in this cycle; 0 or more.
 	HeartbeatEmitFailures int32 `protobuf:"varint,12,opt,name=heartbeat_emit_failures,json=heartbeatEmitFailures,proto3" json:"heartbeat_emit_failures,omitempty"`
 	// Counters and timers of the cycle.
 	Telemetry     *Telemetry `protobuf:"bytes,13,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
@@ -251,7 +253,8 @@ type InvalidConfigReport struct {
 	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
 	// Always "invalid-config".
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// What is wrong, naming the setting, never its secret value.
+	// What is wrong, naming the setting, never its secret value; at most 4096
+	// bytes.
 	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

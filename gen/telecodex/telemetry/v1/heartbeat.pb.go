@@ -26,13 +26,13 @@ const (
 // event.
 type TelemetryDigest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Counters.fetch_total of the cycle.
+	// Counters.fetch_total of the cycle; 0 or more.
 	FetchTotal int32 `protobuf:"varint,1,opt,name=fetch_total,json=fetchTotal,proto3" json:"fetch_total,omitempty"`
-	// Counters.send_total of the cycle.
+	// Counters.send_total of the cycle; 0 or more.
 	SendTotal int32 `protobuf:"varint,2,opt,name=send_total,json=sendTotal,proto3" json:"send_total,omitempty"`
-	// Counters.drop_total of the cycle.
+	// Counters.drop_total of the cycle; 0 or more.
 	DropTotal int32 `protobuf:"varint,3,opt,name=drop_total,json=dropTotal,proto3" json:"drop_total,omitempty"`
-	// TimersMs.cycle_total of the cycle.
+	// TimersMs.cycle_total of the cycle: milliseconds; 0 or more.
 	CycleTotalMs  int32 `protobuf:"varint,4,opt,name=cycle_total_ms,json=cycleTotalMs,proto3" json:"cycle_total_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -100,23 +100,24 @@ func (x *TelemetryDigest) GetCycleTotalMs() int32 {
 // shares with ErrorDetail mean the same.
 type HeartbeatContext struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The reason of a cycle that failed, or the code of a diagnostic.
+	// The reason of a cycle that failed, or the code of a diagnostic; at most 64
+	// bytes.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
-	// CycleReport.status of the cycle.
+	// CycleReport.status of the cycle; one of "ok" and "failed".
 	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
-	// CycleReport.reason of the cycle.
+	// CycleReport.reason of the cycle; at most 64 bytes.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// CycleReport.error_count of the cycle.
+	// CycleReport.error_count of the cycle; 0 or more.
 	ErrorCount int32 `protobuf:"varint,4,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
-	// What happened, as ErrorDetail.message.
+	// What happened, as ErrorDetail.message; at most 500 characters.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// Whether trying again can help.
 	Retryable bool `protobuf:"varint,6,opt,name=retryable,proto3" json:"retryable,omitempty"`
-	// Who reports, as ErrorDetail.source.
+	// Who reports, as ErrorDetail.source; at most 64 bytes.
 	Source string `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
 	// Always "error": a drop is no failure.
 	Category string `protobuf:"bytes,8,opt,name=category,proto3" json:"category,omitempty"`
-	// ErrorDetail.diagnostic_id of the failure.
+	// ErrorDetail.diagnostic_id of the failure: 16 hex digits.
 	DiagnosticId string `protobuf:"bytes,9,opt,name=diagnostic_id,json=diagnosticId,proto3" json:"diagnostic_id,omitempty"`
 	// Where the update, chat, session, layer and operation are named.
 	Context *v1.ErrorContext `protobuf:"bytes,10,opt,name=context,proto3" json:"context,omitempty"`

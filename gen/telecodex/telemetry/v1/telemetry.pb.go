@@ -28,19 +28,22 @@ const (
 // Counters count what happened in one cycle.
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Message updates handed on in this cycle; equals CycleReport.fetched_count.
+	// Message updates handed on in this cycle; equals CycleReport.fetched_count;
+	// 0 or more.
 	FetchTotal int32 `protobuf:"varint,1,opt,name=fetch_total,json=fetchTotal,proto3" json:"fetch_total,omitempty"`
-	// Answers sent in this cycle; equals CycleReport.sent_count.
+	// Answers sent in this cycle; equals CycleReport.sent_count; 0 or more.
 	SendTotal int32 `protobuf:"varint,2,opt,name=send_total,json=sendTotal,proto3" json:"send_total,omitempty"`
-	// Updates dropped in this cycle; equals CycleReport.dropped_count.
+	// Updates dropped in this cycle; equals CycleReport.dropped_count; 0 or more.
 	DropTotal int32 `protobuf:"varint,3,opt,name=drop_total,json=dropTotal,proto3" json:"drop_total,omitempty"`
-	// Bot API calls that were made again after a failure in this cycle.
+	// Bot API calls that were made again after a failure in this cycle; 0 or
+	// more.
 	RetryTotal int32 `protobuf:"varint,4,opt,name=retry_total,json=retryTotal,proto3" json:"retry_total,omitempty"`
-	// Turns that were waiting or running when the report was made.
+	// Turns that were waiting or running when the report was made; 0 or more.
 	QueueDepth int32 `protobuf:"varint,5,opt,name=queue_depth,json=queueDepth,proto3" json:"queue_depth,omitempty"`
-	// Workers seen to come back with a new process since the gateway started.
+	// Workers seen to come back with a new process since the gateway started; 0
+	// or more.
 	WorkerRestartTotal int32 `protobuf:"varint,6,opt,name=worker_restart_total,json=workerRestartTotal,proto3" json:"worker_restart_total,omitempty"`
-	// Heartbeat events that could not be posted in this cycle.
+	// Heartbeat events that could not be posted in this cycle; 0 or more.
 	HeartbeatEmitFailures int32 `protobuf:"varint,7,opt,name=heartbeat_emit_failures,json=heartbeatEmitFailures,proto3" json:"heartbeat_emit_failures,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
@@ -128,11 +131,12 @@ func (x *Counters) GetHeartbeatEmitFailures() int32 {
 // TimersMs are durations of one cycle in whole milliseconds, never negative.
 type TimersMs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// From the start of the fetch to the end of the last update's work.
+	// From the start of the fetch to the end of the last update's work:
+	// milliseconds; 0 or more.
 	CycleTotal int32 `protobuf:"varint,1,opt,name=cycle_total,json=cycleTotal,proto3" json:"cycle_total,omitempty"`
-	// The getUpdates call with its retries.
+	// The getUpdates call with its retries: milliseconds; 0 or more.
 	Fetch int32 `protobuf:"varint,2,opt,name=fetch,proto3" json:"fetch,omitempty"`
-	// All sends of this cycle, added up.
+	// All sends of this cycle, added up: milliseconds; 0 or more.
 	Send          int32 `protobuf:"varint,3,opt,name=send,proto3" json:"send,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -192,8 +196,8 @@ func (x *TimersMs) GetSend() int32 {
 // Heartbeat says what became of the failure events of a cycle.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// disabled (nothing to emit, or no receiver configured), emitted (every event
-	// was accepted) or emit-failed (at least one was not).
+	// One of disabled (nothing to emit, or no receiver configured), emitted
+	// (every event was accepted) and emit-failed (at least one was not).
 	EmitState     string `protobuf:"bytes,1,opt,name=emit_state,json=emitState,proto3" json:"emit_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
