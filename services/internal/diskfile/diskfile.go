@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // Replace writes a file (mode 0600) such that a crash at any point leaves the old
@@ -29,9 +30,18 @@ func Write(path string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	temporary := path + ".tmp" // a name of its own each time would pile up files
-	// What lies there, perhaps a link, is nothing to be written into.
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// What lies there, perhaps a link, is nothing to be written into; a directory was
+	// never left by this.
+	switch info, err := os.Lstat(temporary); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return err
+	case info.IsDir():
+		return &fs.PathError{Op: "open", Path: temporary, Err: syscall.EISDIR}
+	default:
+		if err := os.Remove(temporary); err != nil {
+			return err
+		}
 	}
 	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

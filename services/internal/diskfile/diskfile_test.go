@@ -61,6 +61,19 @@ func TestAFileThatCouldNotBeWrittenKeepsTheOldContent(t *testing.T) {
 	}
 }
 
+func TestADirectoryInTheWayStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.Mkdir(path+".tmp", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := diskfile.Replace(path, []byte("x")); err == nil {
+		t.Error("written")
+	}
+	if info, err := os.Stat(path + ".tmp"); err != nil || !info.IsDir() {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
 func TestALockHasOneHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	held := func(want bool) {
