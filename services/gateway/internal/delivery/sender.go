@@ -188,11 +188,19 @@ func (s *Sender) Typing(chatID, topicID int64, group bool) {
 	})
 }
 
-// Pressed ends the wait of a pressed button, as well as it can.
-func (s *Sender) Pressed(ctx context.Context, callbackID, text string) {
-	if err := s.Bot.AnswerCallbackQuery(ctx, callbackID, text); err != nil {
+// pressLimit bounds Pressed: a person does not look at a button for longer.
+const pressLimit = 10 * time.Second
+
+// Pressed ends the wait of a pressed button. Errors: *botapi.Error, of a press that
+// is too old above all.
+func (s *Sender) Pressed(ctx context.Context, callbackID, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, pressLimit)
+	defer cancel()
+	err := s.Bot.AnswerCallbackQuery(ctx, callbackID, text)
+	if err != nil {
 		s.Log.Info("button press not answered", zap.Error(err))
 	}
+	return err
 }
 
 // topicOf is the topic of a chat that is meant now: none, where it is gone; the

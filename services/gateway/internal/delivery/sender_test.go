@@ -410,3 +410,18 @@ func TestALostStoreEndsTheSender(t *testing.T) {
 		t.Errorf("%d messages were sent; a fenced sender sends nothing", n)
 	}
 }
+
+func TestAPressThatTelegramDoesNotTakeIsSaid(t *testing.T) {
+	w := newWorld(t).run()
+	sent, err := w.bot.SendMessage(t.Context(), botapi.SendMessage{ChatID: chatID, Text: "?"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	press := w.sim.InjectCallback(telegramsim.Callback{ChatID: chatID, MessageID: sent.ID, Data: "x"})
+	if err := w.sender.Pressed(t.Context(), press.CallbackID, "done"); err != nil {
+		t.Errorf("a fresh one: %v", err)
+	}
+	if err := w.sender.Pressed(t.Context(), "one of yesterday", "done"); err == nil {
+		t.Error("nothing says that an old one was not taken")
+	}
+}

@@ -100,9 +100,7 @@ func (m *Manager) cancel(ctx context.Context, u store.Update) error {
 	if !ok || !target.EndedAt.IsZero() {
 		return m.answer(ctx, u, say(store.Reply, cancelText(target, ok), u.MessageID))
 	}
-	taken := false
-	m.change(func() { taken = m.commands.handling[u.Key]; m.commands.handling[u.Key] = true })
-	if taken {
+	if !m.take(u.Key) {
 		return nil
 	}
 	o := m.ordered(target)
@@ -137,37 +135,70 @@ func (m *Manager) awaitCancel(ctx context.Context, u store.Update, o *order) {
 // decide carries out a decision about an interrupted turn. Which one that is
 // stands in the store: deciding again after a crash decides about no other.
 func (m *Manager) decide(ctx context.Context, u store.Update) error {
-	t, ok, err := m.Store.Turn(ctx, u.TurnID)
-	if err != nil {
-		return err
+	if u.CallbackID != "" && !m.take(u.Key) {
+		return nil
 	}
-	text := render.NothingInterrupted()
-	if ok && t.SessionID == u.SessionID { // nobody decides for another chat
-		resolved, err := m.Resolve(ctx, t.ID, u.Text)
-		if refused := (*store.StateError)(nil); errors.As(err, &refused) {
-			text = render.NothingInterrupted()
-		} else if err != nil {
-			return err
-		} else {
-			text = decidedText(resolved)
-		}
-	}
-	if u.CallbackID == "" {
+	text, err := m.decision(ctx, u)
+	switch {
+	case u.CallbackID == "" && err == nil:
 		return m.answer(ctx, u, say(store.Reply, text, u.MessageID))
+	case err == nil:
+		m.press(u, text)
+	case u.CallbackID != "":
+		m.change(func() { delete(m.commands.handling, u.Key) })
 	}
-	if err := m.answer(ctx, u, nil); err != nil {
-		return err
-	}
-	m.press(u, text)
-	return nil
+	return err
 }
 
-// press ends the wait of a pressed button, which no other command waits for.
+// take notes that a command is being handled beside the others; false: it was
+// already.
+func (m *Manager) take(key store.Key) (taken bool) {
+	m.change(func() { taken, m.commands.handling[key] = !m.commands.handling[key], true })
+	return taken
+}
+
+// decision decides and returns what the person is told.
+func (m *Manager) decision(ctx context.Context, u store.Update) (string, error) {
+	t, ok, err := m.Store.Turn(ctx, u.TurnID)
+	if err != nil {
+		return "", err
+	}
+	if !ok || t.SessionID != u.SessionID { // nobody decides for another chat
+		return render.NothingInterrupted(), nil
+	}
+	resolved, err := m.Resolve(ctx, t.ID, u.Text)
+	if refused := (*store.StateError)(nil); errors.As(err, &refused) {
+		return render.NothingInterrupted(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return decidedText(resolved), nil
+}
+
+// press ends the wait of a pressed button, which no other command waits for. Telegram
+// takes that for a short time only: later, and whenever it does not take it, the
+// person is told in a message.
 func (m *Manager) press(u store.Update, text string) {
-	m.change(func() { m.commands.handling[u.Key] = true })
 	m.group.Go(func(ctx context.Context) error {
-		m.Pressed(ctx, u.CallbackID, text)
-		m.change(func() { delete(m.commands.handling, u.Key) })
+		var messages []store.Message
+		if m.Pressed(ctx, u.CallbackID, text) != nil {
+			messages = say(store.Reply, text, u.MessageID)
+		}
+		var err error
+		if ctx.Err() == nil { // else it is handled again at the next start
+			if err = m.answer(ctx, u, messages); err != nil && !store.Fenced(err) {
+				m.Log.Error("a pressed button could not be settled", zap.Error(err))
+				lifecycle.Sleep(ctx, firstPause)
+			}
+		}
+		m.change(func() {
+			delete(m.commands.handling, u.Key)
+			m.commands.wanted = m.commands.wanted || err != nil
+		})
+		if store.Fenced(err) {
+			return err
+		}
 		return nil
 	})
 }

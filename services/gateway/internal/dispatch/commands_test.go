@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -213,13 +214,50 @@ func TestAPressedButtonHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	telegram, pressed := make(chan struct{}), make(chan struct{})
-	w.config.Pressed = func(context.Context, string, string) { close(pressed); <-telegram }
+	w.config.Pressed = func(context.Context, string, string) error { close(pressed); <-telegram; return nil }
 	w.run()
-	defer close(telegram)
 	press := w.sendAll(store.NewUpdate{ChatID: chat, Kind: store.KindResolve, Text: store.Drop, CallbackID: "press"})[0]
 	<-pressed
-	w.settled(press)
 	w.settled(w.send(chat, store.KindHelp, ""))
+	w.outbox(chat)
+	equal(t, "settled before Telegram has answered", w.trace(press).Update.SettledAt.IsZero(), true)
+	close(telegram)
+	w.settled(press)
+	equal(t, "messages", len(w.outbox(chat)), 0)
+}
+
+// Telegram takes the answer to a press for 150 seconds; a gateway may have been away
+// for longer.
+func TestAPressThatIsTooOldIsAnsweredWithAMessage(t *testing.T) {
+	t.Parallel()
+	f := newWorker(t, "a")
+	f.script = lostTurn
+	w := newWorld(t, f)
+	pressed := make(chan struct{})
+	w.config.Pressed = func(ctx context.Context, _, _ string) error {
+		close(pressed)
+		<-ctx.Done() // the gateway ends meanwhile
+		return ctx.Err()
+	}
+	w.run()
+	u := w.prompt("the task")
+	equal(t, "state", w.settled(u).State, store.Interrupted)
+	w.outbox(chat)
+	press := w.sendAll(store.NewUpdate{ChatID: chat, Kind: store.KindResolve, Text: store.Drop, TurnID: w.turnID(u, 1), CallbackID: "press"})[0]
+	<-pressed
+	if err := w.halt(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "decided", w.trace(u).Turns[0].Resolution, store.Drop)
+	w.config.Pressed = func(context.Context, string, string) error { return errors.New("query is too old") }
+	w.run()
+	w.eventually("told", func() bool { return w.trace(press).Update.State == store.Finished })
+	messages := w.outbox(chat)
+	if len(messages) != 1 || messages[0].Kind != store.Reply || messages[0].ReplyTo != press.MessageID ||
+		!strings.HasPrefix(messages[0].Text, "That was decided before.") {
+		t.Errorf("messages = %+v", messages)
+	}
+	w.settled(press)
 }
 
 func TestResumeRepeatsTheTaskOnce(t *testing.T) {

@@ -38,8 +38,9 @@ type Config struct {
 	Posted func(chatID int64)
 	// Typing shows in a chat that its turn runs. It must not block.
 	Typing func(chatID, topicID int64, group bool)
-	// Pressed ends the wait of a pressed button.
-	Pressed func(ctx context.Context, callbackID, text string)
+	// Pressed ends the wait of a pressed button, with a text that the person sees for
+	// a moment. After an error they may not have seen it.
+	Pressed func(ctx context.Context, callbackID, text string) error
 	Turn    Turn
 	// Notify: a failed turn is told to the person, and so is one that has to wait.
 	Notify bool

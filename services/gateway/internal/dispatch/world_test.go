@@ -70,7 +70,12 @@ func newWorld(t testing.TB, fakes ...*fakeWorker) *world {
 		Reports: cycle.NewTracker(w.reported, cycle.Options{}),
 		Posted:  func(int64) {},
 		Typing:  func(int64, int64, bool) { w.mu.Lock(); w.typed++; w.mu.Unlock() },
-		Pressed: func(_ context.Context, _, text string) { w.mu.Lock(); w.button = append(w.button, text); w.mu.Unlock() },
+		Pressed: func(_ context.Context, _, text string) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.button = append(w.button, text)
+			return nil
+		},
 	}
 	for _, f := range fakes {
 		w.addrs = append(w.addrs, f.address)
