@@ -105,8 +105,10 @@ const (
 	// Never sent. A call that fails without a known reason has an unknown
 	// outcome.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
-	// INVALID_ARGUMENT: a field of the request is out of its bounds. The message
-	// and ErrorInfo.metadata["field"] name the field.
+	// INVALID_ARGUMENT: a field of the request is out of its bounds; the message
+	// and ErrorInfo.metadata["field"] name the field. FAILED_PRECONDITION: the
+	// request is in order, but what it is about is not in a state for it, which the
+	// message names. Either way nothing was changed.
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
 	// INVALID_ARGUMENT: an extension key this worker does not know.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_CAPABILITY ErrorReason = 2
@@ -125,7 +127,8 @@ const (
 	// FAILED_PRECONDITION: the journal is not the expected one; the worker's disk
 	// was replaced.
 	ErrorReason_ERROR_REASON_JOURNAL_MISMATCH ErrorReason = 7
-	// NOT_FOUND: the journal does not know the turn id.
+	// NOT_FOUND: the journal does not know the turn id. Of the gateway's own API: its
+	// store does not know what is asked for.
 	ErrorReason_ERROR_REASON_TURN_UNKNOWN ErrorReason = 8
 	// RESOURCE_EXHAUSTED: the worker's disk refused a write. Nothing was
 	// journaled.
