@@ -28,6 +28,7 @@ import (
 	"telecodex.dev/services/gateway/internal/poller"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/gateway/internal/workers"
+	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/internal/tracing"
 )
 
@@ -69,6 +70,7 @@ type gateway struct {
 	asked  atomic.Bool            // for a poll, before there was a poller
 	// standby: another gateway has the bot.
 	standby atomic.Bool
+	dialing atomic.Pointer[rpc.DialOptions] // how workers are called; nil: not known yet
 }
 
 // parts do the work, once the bot is known.
@@ -246,6 +248,7 @@ func (g *gateway) directory(held *store.Store) (*workers.Directory, error) {
 	if config.Dial, err = g.dial(config.Log); err != nil {
 		return nil, err
 	}
+	g.dialing.Store(&config.Dial)
 	known, err := held.KnownWorkers(context.Background())
 	if err != nil {
 		return nil, err

@@ -7,6 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// Upper bounds of histograms, in seconds: of what a disk or a network takes, and of
+// turns.
+var (
+	Short = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5}
+	Long  = []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
+)
+
 // Other is the value of a label for everything that its list does not have.
 const Other = "other"
 
@@ -98,6 +105,23 @@ func (s *Set) Total(name, help string, labels ...Label) Family {
 // Is sends one value of the family.
 func (f Family) Is(out chan<- prometheus.Metric, value float64, labels ...string) {
 	out <- prometheus.MustNewConstMetric(f.desc, f.kind, value, labels...)
+}
+
+// Certificates has it shown until when the program's own certificates are valid, by
+// what each is for: a function says it at each scrape, the zero time that there is
+// none.
+func (s *Set) Certificates(expires map[string]func() time.Time) {
+	family := s.Gauge("certificate_expires_timestamp_seconds",
+		"Until when the service's own certificate is valid, in seconds since 1970; 0: it has none.", Label{Name: "use"})
+	s.MustRegister(Collect(func(out chan<- prometheus.Metric) {
+		for use, until := range expires {
+			at := until()
+			if at.IsZero() {
+				at = time.Unix(0, 0)
+			}
+			family.Is(out, float64(at.Unix()), use)
+		}
+	}))
 }
 
 // Collect is a collector that describes itself by what it collects.

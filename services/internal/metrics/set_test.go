@@ -68,3 +68,12 @@ func TestFamiliesAreReadWhenSomebodyAsks(t *testing.T) {
 		}
 	}
 }
+
+func TestCertificatesAreShownByTheirEnd(t *testing.T) {
+	set := metrics.NewSet("t_")
+	until := time.Unix(1_800_000_000, 0)
+	set.Certificates(map[string]func() time.Time{"server": func() time.Time { return until }, "client": func() (none time.Time) { return none }})
+	if got := gather(t, set, "t_certificate_expires_timestamp_seconds"); got["use=server;"] != 1_800_000_000 || got["use=client;"] != 0 || len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+}

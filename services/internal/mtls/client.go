@@ -60,7 +60,12 @@ func (f ClientFiles) parse(log *zap.Logger, contents [][]byte) (m material, err 
 
 // Expires says when the certificate that is shown now stops being valid; zero: none
 // is shown.
-func (c *Client) Expires() time.Time { return c.files.Get().expires }
+func (c *Client) Expires() time.Time {
+	if c == nil {
+		return time.Time{}
+	}
+	return c.files.Get().expires
+}
 
 // Credentials are for a gRPC client of one server. name is what the server's
 // certificate must hold, unless ClientFiles.ServerName says it for all; empty: the

@@ -93,8 +93,13 @@ func Names(cert *x509.Certificate) (names []string) {
 	return names
 }
 
-// Expires says when the certificate that is shown now stops being valid.
-func (s *Server) Expires() time.Time { return s.files.Get().expires }
+// Expires says when the certificate that is shown now stops being valid; of nil, zero.
+func (s *Server) Expires() time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return s.files.Get().expires
+}
 
 // HTTP is the same certificate for a server of HTTP/1.1, whose clients are asked
 // for none.

@@ -20,13 +20,8 @@ import (
 // Prefix is how the names of all families begin.
 const Prefix = "telecodex_gateway_"
 
-// Upper bounds of the histograms, in seconds: of what the disk takes, of calls to
-// Telegram, and of turns.
-var (
-	short = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5}
-	calls = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
-	long  = []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
-)
+// calls are the upper bounds, in seconds, of what calls to Telegram take.
+var calls = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 
 // What became of a poll.
 const (
@@ -88,9 +83,9 @@ func New() *Meter {
 		set:      set,
 		polls:    set.Counters("polls_total", "Calls of getUpdates.", of("outcome", PollOK, PollFailed, PollConflict, PollCut)),
 		received: set.Counters("updates_received_total", "Updates that Telegram has sent to this process.", of("outcome", "queued", "dropped", "skipped", "stale", "duplicate", "malformed")),
-		turns: set.Timers("turn_duration_seconds", "From the receipt of a message until its turn's outcome is stored.", long,
+		turns: set.Timers("turn_duration_seconds", "From the receipt of a message until its turn's outcome is stored.", metrics.Long,
 			of("outcome", "succeeded", "failed", "cancelled", "interrupted")),
-		waits:    set.Timers("turn_wait_seconds", "From the receipt of a message until its first attempt has a worker.", append([]float64{0.01, 0.05, 0.25}, long...)),
+		waits:    set.Timers("turn_wait_seconds", "From the receipt of a message until its first attempt has a worker.", append([]float64{0.01, 0.05, 0.25}, metrics.Long...)),
 		attempts: set.Counters("turn_retries_total", "Further attempts that the gateway itself has queued.", of("reason", NotStarted, NotResumable, Renumbered)),
 		moves:    set.Counters("sessions_moved_total", "Sessions that were taken from their worker.", of("reason", store.Moved, store.Lost, store.Gone)),
 		streams:  set.Counters("worker_streams_total", "Streams of events that were opened: to run a turn, or to watch it again.", of("call", "run", "watch")),
@@ -102,7 +97,7 @@ func New() *Meter {
 		sending:  set.Timers("send_duration_seconds", "Calls that send a message.", calls),
 		inDoubt:  set.Counters("sends_in_doubt_total", "Messages that were sent again though they may have arrived."),
 		again:    set.Counters("telegram_retries_total", "Reads of the Bot API that were tried again.", of("method", "getMe", "getUpdates")),
-		commits:  set.Timers("store_commit_duration_seconds", "Write transactions of the store, from their beginning until they are on the disk.", short).With(),
+		commits:  set.Timers("store_commit_duration_seconds", "Write transactions of the store, from their beginning until they are on the disk.", metrics.Short).With(),
 		broken:   set.Counters("store_commit_failures_total", "Write transactions that the database failed."),
 		cycles:   set.Counters("cycles_total", "Cycle reports, by their reason.", of("reason", cycle.Reasons()...)),
 		parts:    set.Timers("cycle_duration_seconds", "What a cycle's time was spent on.", append(calls, 60, 300, 1800), of("part", "total", "fetch", "send")),

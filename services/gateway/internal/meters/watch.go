@@ -36,6 +36,12 @@ type gauges struct {
 	polled, workers, slots, restarts, memory metrics.Family
 }
 
+// Certificates shows until when the gateway's own certificates are valid, of the
+// operator's API and as a client of workers, read at each scrape.
+func (m *Meter) Certificates(server, client func() time.Time) {
+	m.set.Certificates(map[string]func() time.Time{"server": server, "client": client})
+}
+
 // Watch reads the rest at each scrape.
 func (m *Meter) Watch(read func() Now) {
 	set := m.set

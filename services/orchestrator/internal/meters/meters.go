@@ -19,13 +19,6 @@ import (
 // Prefix is how the names of all families begin.
 const Prefix = "telecodex_orchestrator_"
 
-// Upper bounds of the histograms, in seconds: of what the disk and the network
-// take, and of turns.
-var (
-	short = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5}
-	long  = []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
-)
-
 // Meter is a worker's counters.
 type Meter struct {
 	set *metrics.Set
@@ -59,13 +52,13 @@ func New() *Meter {
 		ended:      set.Counters("turns_ended_total", "Turns that ended, those of an earlier process among them.", ended()),
 		failures:   set.Counters("turn_failures_total", "Turns that did not succeed, by cause.", label("cause", orchestratorv1.FinishCause(0).Descriptor())),
 		classes:    set.Counters("codex_failures_total", "Failures of Codex by what its last words look like.", label("class", orchestratorv1.FailureClass(0).Descriptor())),
-		durations:  set.Timers("turn_duration_seconds", "From the start of a turn until its end is journaled.", long, ended()),
+		durations:  set.Timers("turn_duration_seconds", "From the start of a turn until its end is journaled.", metrics.Long, ended()),
 		starts:     set.Counters("codex_starts_total", "Attempts to start Codex for a turn.", metrics.Label{Name: "outcome", Values: []string{"started", "failed"}}),
 		lineErrors: set.Counters("codex_line_errors_total", "Lines of Codex that were no events.", label("phase", orchestratorv1.LinePhase(0).Descriptor())),
 		output:     set.Counters("codex_output_bytes_total", "Bytes read from the standard output of Codex.").With(),
 		sent:       set.Counters("events_sent_total", "Events sent to gateways, repeated ones among them.").With(),
-		delay:      set.Timers("relay_delay_seconds", "From the reading of Codex's line until its event is sent: the first event of each batch.", short).With(),
-		commits:    set.Timers("journal_commit_duration_seconds", "Write transactions of the journal, from their beginning until they are on the disk.", short).With(),
+		delay:      set.Timers("relay_delay_seconds", "From the reading of Codex's line until its event is sent: the first event of each batch.", metrics.Short).With(),
+		commits:    set.Timers("journal_commit_duration_seconds", "Write transactions of the journal, from their beginning until they are on the disk.", metrics.Short).With(),
 		calls:      set.Counters("calls_refused_total", "Calls that were refused, by reason.", metrics.Label{Name: "reason", Values: rpc.ReasonWords()}),
 		refused:    set.Counters("journal_commit_failures_total", "Write transactions of the journal that failed."),
 		streams:    prometheus.NewGauge(prometheus.GaugeOpts{Name: Prefix + "streams", Help: "Streams of events that are open."}),
@@ -133,6 +126,12 @@ func (m *Meter) Slots(read func() (total, used int, draining bool)) {
 		slots.Is(out, float64(max(0, total-used)), "free")
 		drains.Is(out, flag(draining))
 	}))
+}
+
+// Certificate shows until when the server's certificate is valid, read when somebody
+// asks.
+func (m *Meter) Certificate(expires func() time.Time) {
+	m.set.Certificates(map[string]func() time.Time{"server": expires})
 }
 
 func flag(b bool) float64 {
