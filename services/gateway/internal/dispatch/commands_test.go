@@ -68,7 +68,7 @@ func TestCancelSurvivesARestart(t *testing.T) {
 	first, second := w.prompt("one"), w.prompt("two")
 	w.eventually("running", func() bool { return w.trace(first).Update.State == store.Accepted })
 	stop()
-	w.eventually("lost", func() bool { return !w.manager.Workers.Known("a") })
+	w.eventually("lost", func() bool { _, ok := w.workers.Lookup("a"); return !ok })
 	command := w.send(chat, store.KindCancel, "")
 	w.eventually("taken up", func() bool { return w.manager.cancelWanted(first.Key) })
 	if err := w.halt(); err != nil {

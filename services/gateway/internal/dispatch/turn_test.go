@@ -179,7 +179,7 @@ func TestAFullWorkerIsLeftForANewSessionOnly(t *testing.T) {
 	a, b := newWorker(t, "a"), newWorker(t, "b")
 	a.slots = 100 // the first choice
 	w := newWorld(t, a, b).run()
-	w.eventually("both known", func() bool { return w.manager.Workers.Known("a") && w.manager.Workers.Known("b") })
+	w.met("a", "b")
 	equal(t, "first turn", w.settled(w.send(1, store.KindPrompt, "x")).WorkerID, "a")
 
 	full := map[string]int{}
@@ -216,7 +216,7 @@ func TestAnUnknownOutcomeIsWatchedAtTheSameWorker(t *testing.T) {
 				return lost(), journaled
 			}
 			w := newWorld(t, a, b).run()
-			w.eventually("both known", func() bool { return w.manager.Workers.Known("a") && w.manager.Workers.Known("b") })
+			w.met("a", "b")
 			turn := w.settled(w.prompt("hello"))
 			equal(t, "outcome", turn.Outcome, "succeeded")
 			equal(t, "starts at a", a.count("start "+turn.ID), 1)

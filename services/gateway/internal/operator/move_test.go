@@ -56,10 +56,13 @@ func directory(t *testing.T, id string) *workers.Directory {
 			t.Error(err)
 		}
 	})
-	for changed := d.Changed(); !d.Known(id); changed = d.Changed() {
+	for {
+		changed := d.Changed()
+		if _, ok := d.Find(id); ok {
+			return d
+		}
 		<-changed
 	}
-	return d
 }
 
 func TestASessionIsMovedToAWorkerThatCanBeReached(t *testing.T) {

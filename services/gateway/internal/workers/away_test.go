@@ -20,14 +20,14 @@ func TestAWorkerIsLostOnlyAfterATimeAndWhereAnotherTakesTurns(t *testing.T) {
 	forever := directory(t, workers.Config{Targets: []string{a.address, b.address}})
 	all := []*workers.Directory{d, patient, hasty, forever}
 	for _, each := range all {
-		eventually(t, each, "both reachable", func() bool { return each.Known("a") && each.Known("b") })
+		eventually(t, each, "both reachable", func() bool { return answers(each, "a") && answers(each, "b") })
 	}
 	if d.Lost("a") || d.Lost("") {
 		t.Error("a worker that answers is lost")
 	}
 	stop()
 	for _, each := range all {
-		eventually(t, each, "away", func() bool { return !each.Known("a") })
+		eventually(t, each, "away", func() bool { return !answers(each, "a") })
 	}
 	for !d.Lost("a") || !hasty.Lost("a") {
 		time.Sleep(time.Millisecond)
@@ -70,7 +70,7 @@ func TestAWorkerThatWasNeverMetIsLostSomeTimeAfterTheBeginning(t *testing.T) {
 	resolver.set([]*net.SRV{record(t, b)})
 	d := directory(t, workers.Config{Targets: []string{"dns:///workers.example:1"}, Resolver: resolver, Lost: 100 * time.Millisecond})
 	began := time.Now()
-	eventually(t, d, "b is met", func() bool { return d.Known("b") })
+	eventually(t, d, "b is met", func() bool { return answers(d, "b") })
 	if d.Gone("old") {
 		t.Error("behind a name somebody is known to be gone")
 	}
@@ -98,7 +98,7 @@ func TestRestartsAreCountedOfProcessesNotOfConnections(t *testing.T) {
 	again := func(process string, starts int32) {
 		t.Helper()
 		stop()
-		eventually(t, d, "lost", func() bool { return !d.Known("a") })
+		eventually(t, d, "lost", func() bool { return !answers(d, "a") })
 		next := state("a", 1, 0)
 		next.ProcessId, next.StartCount = process, starts
 		a.set(next)

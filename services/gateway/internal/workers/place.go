@@ -91,16 +91,3 @@ func (d *Directory) Takes(pinned string) bool {
 	}
 	return false
 }
-
-// Known says whether some worker can be reached: the one that is pinned, or any
-// when pinned is empty.
-func (d *Directory) Known(pinned string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, e := range d.entries {
-		if e.worker.Reachable && (pinned == "" || e.worker.ID == pinned) {
-			return true
-		}
-	}
-	return false
-}

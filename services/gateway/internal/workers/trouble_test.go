@@ -137,5 +137,5 @@ func TestCertificatesHoldTheNameThatIsLookedUp(t *testing.T) {
 	resolver := &names{}
 	resolver.set(nil, "127.0.0.1")
 	d := directory(t, workers.Config{Targets: []string{"dns:///workers.example:" + address[strings.LastIndex(address, ":")+1:]}, Resolver: resolver, Dial: dial})
-	eventually(t, d, "reached", func() bool { return d.Known("a") })
+	eventually(t, d, "reached", func() bool { return answers(d, "a") })
 }
