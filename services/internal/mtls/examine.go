@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,7 +29,7 @@ func (f ServerFiles) Examine(name string, now time.Time) []checkup.Finding {
 	if f.ClientCA != "" {
 		found = append(found, bundle(name+", clients", f.ClientCA, now))
 	}
-	return append(found, readable(name+", key", f.Key)...)
+	return append(found, checkup.Secret(name+", key", f.Key)...)
 }
 
 // named says by which names clients can know the server.
@@ -75,7 +74,7 @@ func (f ClientFiles) Examine(name string, now time.Time) []checkup.Finding {
 	}
 	config := client.files.Get().config
 	return append(append(found, expiry(name, f.Cert, config.Certificates[0].Leaf, now), f.signed(name, config)),
-		readable(name+", key", f.Key)...)
+		checkup.Secret(name+", key", f.Key)...)
 }
 
 // signed compares the own certificate with the servers' authorities: mostly one
@@ -137,13 +136,4 @@ func bundle(name, path string, now time.Time) checkup.Finding {
 		found.Verdict = checkup.Warn // another one may do
 	}
 	return found
-}
-
-// readable says who else can read a key, where that can be seen.
-func readable(name, path string) []checkup.Finding {
-	info, err := os.Stat(path)
-	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o007 == 0 {
-		return nil
-	}
-	return []checkup.Finding{checkup.Doubtful(name, fmt.Sprintf("every user of this machine may read it (mode %04o)", info.Mode().Perm()), "chmod 600 "+path)}
 }

@@ -3,8 +3,6 @@ package rpc
 import (
 	"crypto/tls"
 	"fmt"
-	"os"
-	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -106,8 +104,8 @@ func examineToken(name, path string, err error) checkup.Finding {
 	if err != nil {
 		return checkup.Broken(name, err.Error(), "put a token into "+path+", or name another file")
 	}
-	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
-		return checkup.Doubtful(name, fmt.Sprintf("every user of this machine may read it (mode %04o)", info.Mode().Perm()), "chmod 600 "+path)
+	if open := checkup.Secret(name, path); open != nil {
+		return open[0]
 	}
 	return checkup.Well(name, "%s holds one", path)
 }
