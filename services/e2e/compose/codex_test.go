@@ -29,7 +29,6 @@ func TestTheRealCodexAnswersInItsContainer(t *testing.T) {
 	needCodex(t)
 	const chat = 1001
 	s := newStack(t, "telecodex-codex", []string{"1001"}, "../services/e2e/compose/testdata/real-codex.yaml")
-	w := &watched{stack: s}
 	s.compose("build", "--quiet")
 	s.up(1)
 	host := strings.TrimSpace(must(t, nil, "docker", "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", s.project+"_default"))
@@ -50,11 +49,11 @@ func TestTheRealCodexAnswersInItsContainer(t *testing.T) {
 	s.compose("restart", "orchestrator")
 
 	s.sim.write(chat, "The word is heron.")
-	w.answer(chat, "Noted.")
+	s.answer(chat, "Noted.")
 	s.compose("rm", "--force", "--stop", "orchestrator")
 	s.up(1)
 	s.sim.write(chat, "Which word?")
-	w.answer(chat, "I remember 1:\nThe word is heron.")
+	s.answer(chat, "I remember 1:\nThe word is heron.")
 
 	var outputs []string
 	for _, request := range provider.Requests() {

@@ -4,9 +4,9 @@ package compose_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
-	"telecodex.dev/services/e2e/internal/harness"
 )
 
 const (
@@ -43,10 +42,10 @@ func newCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// say lets everybody write one message, whose turn takes two seconds.
-func (c *crowd) say() {
+// say lets people write one message each, whose turn takes two seconds.
+func (c *crowd) say(chats []int64) {
 	c.t.Helper()
-	for _, chat := range c.chats {
+	for _, chat := range chats {
 		text := fmt.Sprintf("message %d of %d", len(c.said[chat])+1, chat)
 		c.said[chat] = append(c.said[chat], text)
 		c.sim.write(chat, "!scenario slow FAKE_CODEX_DELAY=400\n"+text)
@@ -131,32 +130,6 @@ func (c *crowd) reachable() (ids []string) {
 	return ids
 }
 
-// running is how many turns the workers run.
-func (c *crowd) running() (turns int) {
-	c.t.Helper()
-	err := c.ask(func(ctx context.Context, gateway gatewayv1.GatewayServiceClient) error {
-		status, err := gateway.GetStatus(ctx, &gatewayv1.GetStatusRequest{})
-		for _, worker := range status.GetWorkers() {
-			turns += int(worker.GetSlotsUsed())
-		}
-		return err
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return turns
-}
-
-func (c *crowd) ask(question func(context.Context, gatewayv1.GatewayServiceClient) error) error {
-	conn, err := harness.Dial(c.gateway)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
-	defer cancel()
-	return errors.Join(question(ctx, gatewayv1.NewGatewayServiceClient(conn)), conn.Close())
-}
-
 // meet waits until the gateway reaches a number of workers.
 func (c *crowd) meet(workers int) []string {
 	c.t.Helper()
@@ -182,7 +155,7 @@ func TestReplicasKeepTheirSessions(t *testing.T) {
 	c.up(3)
 	c.meet(3)
 
-	c.say()
+	c.say(c.chats)
 	c.settle(c.chats)
 	homes := c.homes()
 	spread := map[string]int{}
@@ -193,8 +166,7 @@ func TestReplicasKeepTheirSessions(t *testing.T) {
 		t.Fatalf("%d sessions are on workers %v", len(homes), spread)
 	}
 
-	c.killInTheMiddle()
-	c.say()
+	c.killInTheMiddle(homes)
 	c.up(3)
 	c.meet(3)
 	c.settle(c.chats)
@@ -216,20 +188,30 @@ func TestReplicasKeepTheirSessions(t *testing.T) {
 	}
 }
 
-// killInTheMiddle lets everybody write, and kills a worker and the gateway while
-// turns run.
-func (c *crowd) killInTheMiddle() {
+// killInTheMiddle lets everybody write, kills a worker and the gateway while turns
+// run, and lets everybody write once more. Those whose turn is interrupted do so just
+// before: what they wrote afterwards, without having read of it, would come first.
+func (c *crowd) killInTheMiddle(homes map[int64]string) {
 	c.t.Helper()
 	victims := append(c.containers("orchestrator")[:1], c.containers("gateway")...)
-	c.say()
-	deadline := time.Now().Add(patience)
-	for running := 0; running < people; running = c.running() {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("%d turns run at once, not %d", running, people)
-		}
-		c.pause(20 * time.Millisecond)
+	id := regexp.MustCompile(`"msg":"serving".*"worker_id":"([^"]+)"`).FindStringSubmatch(must(c.t, nil, "sh", "-c", `docker logs "$1" 2>&1`, "sh", victims[0]))
+	if id == nil {
+		c.t.Fatalf("%s does not say which worker it is", victims[0])
 	}
+	var theirs, others []int64
+	for _, chat := range c.chats {
+		if homes[chat] == id[1] {
+			theirs = append(theirs, chat)
+		} else {
+			others = append(others, chat)
+		}
+	}
+	c.say(c.chats)
+	c.until("turns run", func() (any, bool) { running := c.running(); return running, running == people })
+	c.say(theirs)
+	c.until("messages are not stored", func() (any, bool) { pending := c.sim.pending(); return pending, pending == 0 })
 	c.kill(victims...)
+	c.say(others)
 }
 
 // rescale takes a replica away, shows that the others go on, and lets it return.
@@ -237,7 +219,7 @@ func (c *crowd) rescale(homes map[int64]string) {
 	c.t.Helper()
 	c.up(2)
 	left := c.meet(2)
-	c.say()
+	c.say(c.chats)
 	var there []int64
 	for _, chat := range c.chats {
 		if slices.Contains(left, homes[chat]) {
@@ -248,7 +230,7 @@ func (c *crowd) rescale(homes map[int64]string) {
 		c.t.Fatalf("%d sessions are on the workers that are left", len(there))
 	}
 	c.settle(there)
-	c.say()
+	c.say(c.chats)
 	c.settle(there)
 	c.up(3)
 	c.meet(3)

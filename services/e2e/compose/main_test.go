@@ -4,6 +4,7 @@ package compose_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
+	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/freeport"
 )
 
@@ -116,6 +119,63 @@ func (s *stack) remove() {
 	if _, err := command(ctx, s.env, "docker", append(args, "down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "5")...); err != nil {
 		s.t.Error(err)
 	}
+}
+
+// until waits for a condition, and shows what was there instead.
+func (s *stack) until(what string, cond func() (got any, ok bool)) {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		got, ok := cond()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s: %v", what, got)
+		}
+		s.pause(100 * time.Millisecond)
+	}
+}
+
+// answer waits until the bot has said something to the person that contains a text.
+func (s *stack) answer(chat int64, text string) {
+	s.t.Helper()
+	s.until("no answer with "+text, func() (any, bool) {
+		messages := s.sim.messages(chat)
+		for _, message := range messages {
+			if strings.Contains(message.Text, text) {
+				return messages, true
+			}
+		}
+		return messages, false
+	})
+}
+
+// running is how many turns the workers run.
+func (s *stack) running() (turns int) {
+	s.t.Helper()
+	err := s.ask(func(ctx context.Context, gateway gatewayv1.GatewayServiceClient) error {
+		status, err := gateway.GetStatus(ctx, &gatewayv1.GetStatusRequest{})
+		for _, worker := range status.GetWorkers() {
+			turns += int(worker.GetSlotsUsed())
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return turns
+}
+
+// ask calls the gateway.
+func (s *stack) ask(question func(context.Context, gatewayv1.GatewayServiceClient) error) error {
+	conn, err := harness.Dial(s.gateway)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	defer cancel()
+	return errors.Join(question(ctx, gatewayv1.NewGatewayServiceClient(conn)), conn.Close())
 }
 
 // containers are the names of the containers of a service that run.

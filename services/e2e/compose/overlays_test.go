@@ -114,7 +114,7 @@ func follows(t *testing.T, env []string, text string) {
 
 // The overlays that need no database, as people start them: make up with TLS and
 // Prometheus answers a message; who has no certificate, or no token, is refused, by the
-// gateway and by a worker; Prometheus reads the metrics over TLS; make logs follows;
+// gateway and by a worker; an operator probes them as docs/PROBES.md says; Prometheus reads the metrics over TLS; make logs follows;
 // make down, which is told of no overlay, leaves nothing.
 func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 	needEngine(t)
@@ -161,6 +161,8 @@ func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	probe(t, probed(t, "With TLS and a token"), "127.0.0.1:"+worker, "127.0.0.1:"+gateway, dir,
+		"-max-time 1 ", "-max-time 5 ", "operator.key 127.0.0.1:7450 ", "/MoveSession", "/ResolveTurn") // nothing is interrupted
 	w.until("Prometheus scrapes", func() (any, bool) {
 		well := w.targets()
 		return well, well["telecodex-gateway"] == 1 && well["telecodex-orchestrator"] == 1

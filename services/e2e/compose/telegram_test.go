@@ -70,3 +70,11 @@ func (s simulator) messages(chat int64) []telegramsim.Message {
 	s.call(fmt.Sprintf("messages?chat_id=%d", chat), nil, &sent)
 	return sent.Messages
 }
+
+// pending is how many updates the bot has not confirmed yet.
+func (s simulator) pending() int {
+	s.t.Helper()
+	var state telegramsim.State
+	s.call("state", nil, &state)
+	return state.Pending
+}

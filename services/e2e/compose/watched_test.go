@@ -79,36 +79,6 @@ func (w *watched) look(wanted []panel) {
 	}
 }
 
-// until waits for a condition, and shows what was there instead.
-func (w *watched) until(what string, cond func() (got any, ok bool)) {
-	w.stack.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		got, ok := cond()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.stack.t.Fatalf("%s: %v", what, got)
-		}
-		w.pause(500 * time.Millisecond)
-	}
-}
-
-// answer waits until the bot has said something to the person that contains a text.
-func (w *watched) answer(chat int64, text string) {
-	w.stack.t.Helper()
-	w.until("no answer with "+text, func() (any, bool) {
-		messages := w.sim.messages(chat)
-		for _, message := range messages {
-			if strings.Contains(message.Text, text) {
-				return messages, true
-			}
-		}
-		return messages, false
-	})
-}
-
 // quiet waits until every alert of the repository's rules is loaded, was evaluated
 // without an error, and is inactive.
 func (w *watched) quiet() {
