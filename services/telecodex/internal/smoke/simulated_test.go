@@ -131,6 +131,10 @@ func TestSabotagedInjectionIsNoGo(t *testing.T) {
 		t.Run(tt.cycle, func(t *testing.T) {
 			r := newTrial(t)
 			r.Scenarios = []string{tt.scenario}
+			if tt.scenario == "S4" { // one is enough, whatever the others come to
+				r.Scenarios = protocol.Scenarios()
+				defer r.shows(t, "PASS      S1", "PASS      S2", "PASS      S3")
+			}
 			r.SabotageWith(func(cycle string, env map[string]string) {
 				if cycle == tt.cycle {
 					tt.tamper(env)
