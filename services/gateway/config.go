@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/protobuf/encoding/protojson"
 
-	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
@@ -335,16 +331,4 @@ func (r *rawConfig) checkAddresses() error {
 		return nil
 	}
 	return errors.New("log_level must be debug, info, warn or error")
-}
-
-// InvalidConfig is the one line on standard output of a program that refuses its
-// configuration, with its line end.
-func InvalidConfig(err error) []byte {
-	report := &telemetryv1.InvalidConfigReport{Status: "failed", Reason: "invalid-config", Error: command.Problem(err)}
-	var line bytes.Buffer
-	// Neither step can fail: the message is flat and its text valid UTF-8.
-	text, _ := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(report)
-	_ = json.Compact(&line, text)
-	line.WriteByte('\n')
-	return line.Bytes()
 }

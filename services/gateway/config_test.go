@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"telecodex.dev/services/internal/command"
+	"telecodex.dev/services/internal/refusal"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -408,14 +409,6 @@ func TestDefaultsOfHelpAreTheDefaults(t *testing.T) {
 	}
 }
 
-func TestInvalidConfigIsOneLineOfTheDocumentedShape(t *testing.T) {
-	t.Parallel()
-	got := string(InvalidConfig(errors.New(`a "b" <c>` + "\xff")))
-	if want := `{"status":"failed","reason":"invalid-config","error":"a \"b\" <c>` + "\uFFFD" + `"}` + "\n"; got != want {
-		t.Errorf("got  %swant %s", got, want)
-	}
-}
-
 func FuzzParseConfig(f *testing.F) {
 	f.Add("--once\x00--mode\x00poll", "CHANNEL_POLL_INTERVAL_S", "1")
 	f.Add("--allowed-chat-ids\x00-1,2", "CHANNEL_LISTEN_ADDR", "[::]:1")
@@ -432,7 +425,7 @@ func FuzzParseConfig(f *testing.F) {
 		c, err := ParseConfig(words, with(name+"="+value))
 		if err != nil {
 			var report map[string]string
-			if json.Unmarshal(InvalidConfig(err), &report) != nil || report["error"] == "" {
+			if json.Unmarshal(refusal.Line(err), &report) != nil || report["error"] == "" {
 				t.Errorf("report of %q", err)
 			}
 			return

@@ -11,6 +11,7 @@ import (
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
+	"telecodex.dev/services/internal/refusal"
 )
 
 // Main is the program of cmd/gateway. stdout carries only cycle reports, the
@@ -26,7 +27,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	case text != "":
 		return lifecycle.Print(stdout, text)
 	case err != nil:
-		return Refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	case page.Word() == health.Word:
 		return healthcheck(ctx, given, Lookup(env), stdout)
 	}
@@ -38,11 +39,11 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 func healthcheck(ctx context.Context, given command.Values, lookup Lookup, stdout io.Writer) int {
 	raw, err := read(given, lookup)
 	if err != nil {
-		return Refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	self, err := raw.Access.Self()
 	if err != nil {
-		return Refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	return health.Check(ctx, "gateway", raw.ListenAddr, self, stdout)
 }
@@ -57,7 +58,7 @@ func serve(ctx context.Context, given command.Values, lookup Lookup, stdout, std
 		config.Log, err = logging.New(stderr, config.LogLevel)
 	}
 	if err != nil {
-		return Refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	config.Stdout, config.LeaseTTL = stdout, crashpoint.LeaseTTL()
 	err = Run(ctx, config)
@@ -65,13 +66,4 @@ func serve(ctx context.Context, given command.Values, lookup Lookup, stdout, std
 		config.Log.Error("the gateway stopped", zap.Error(err))
 	}
 	return lifecycle.Status(ctx, err)
-}
-
-// Refuse prints the report of a command line or configuration that is refused, and
-// returns the exit status.
-func Refuse(stdout io.Writer, problem error) int {
-	if _, err := stdout.Write(InvalidConfig(problem)); err != nil {
-		return lifecycle.ExitFailed
-	}
-	return lifecycle.ExitUsage
 }

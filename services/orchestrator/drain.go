@@ -18,6 +18,7 @@ import (
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/refusal"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -62,7 +63,7 @@ func runDrain(ctx context.Context, c Config, given command.Values, stdout, stder
 	if text, asked := given["--patience"]; asked {
 		seconds, err := strconv.ParseFloat(text, 64)
 		if err != nil || !(seconds >= 0 && seconds <= 7*24*3600) {
-			return refuse(stdout, errors.New("--patience must be a number of seconds, at most 7 days"))
+			return refusal.Print(stdout, errors.New("--patience must be a number of seconds, at most 7 days"))
 		}
 		request.Patience = durationpb.New(time.Duration(seconds * float64(time.Second)))
 	}

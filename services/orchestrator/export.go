@@ -14,6 +14,7 @@ import (
 
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/diskfile"
+	"telecodex.dev/services/internal/refusal"
 	"telecodex.dev/services/orchestrator/internal/archive"
 	"telecodex.dev/services/orchestrator/internal/codex"
 	"telecodex.dev/services/orchestrator/internal/journal"
@@ -67,7 +68,7 @@ var errExport = errors.New("--out FILE goes with a session or with --all, and th
 func runExport(ctx context.Context, c Config, given command.Values, stdout, stderr io.Writer) int {
 	wanted, out, all := given["SESSION"], given["--out"], given["--all"] == "true"
 	if (out == "") != (wanted == "" && !all) || wanted != "" && all {
-		return refuse(stdout, errExport)
+		return refusal.Print(stdout, errExport)
 	}
 	return report(stderr, func() (err error) {
 		d, err := quiet(ctx, c)

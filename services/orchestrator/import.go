@@ -15,6 +15,7 @@ import (
 
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/diskfile"
+	"telecodex.dev/services/internal/refusal"
 	"telecodex.dev/services/orchestrator/internal/archive"
 	"telecodex.dev/services/orchestrator/internal/journal"
 )
@@ -56,7 +57,7 @@ func (e *OccupiedError) Error() string {
 
 func runImport(ctx context.Context, c Config, given command.Values, stdout, stderr io.Writer) int {
 	if given["FILE"] == "" {
-		return refuse(stdout, errors.New("missing value for FILE"))
+		return refusal.Print(stdout, errors.New("missing value for FILE"))
 	}
 	return report(stderr, func() (err error) {
 		d, err := still(ctx, c)

@@ -2,9 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 
 	"go.uber.org/zap"
@@ -13,6 +10,7 @@ import (
 	"telecodex.dev/services/internal/health"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
+	"telecodex.dev/services/internal/refusal"
 	"telecodex.dev/services/orchestrator/internal/proctree"
 )
 
@@ -32,7 +30,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 		config, err = NewConfig(given, env.Getenv)
 	}
 	if err != nil {
-		return refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	switch page.Word() {
 	case doctorWord:
@@ -41,7 +39,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 		return runDrain(ctx, config, given, stdout, stderr)
 	case exportWord, importWord:
 		if config, err = config.prepared(); err != nil {
-			return refuse(stdout, err)
+			return refusal.Print(stdout, err)
 		}
 		if page.Word() == exportWord {
 			return runExport(ctx, config, given, stdout, stderr)
@@ -50,7 +48,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 	case health.Word:
 		self, err := config.Access.Self()
 		if err != nil {
-			return refuse(stdout, err)
+			return refusal.Print(stdout, err)
 		}
 		return health.Check(ctx, "orchestrator", config.ListenAddr, self, stdout)
 	}
@@ -67,7 +65,7 @@ func serve(ctx context.Context, config Config, stdout, stderr io.Writer) int {
 		config.Log, err = logging.New(stderr, config.LogLevel)
 	}
 	if err != nil {
-		return refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	config.Log = config.Log.Named("orchestrator")
 	if err := Run(ctx, config); err != nil {
@@ -75,19 +73,6 @@ func serve(ctx context.Context, config Config, stdout, stderr io.Writer) int {
 		return lifecycle.ExitFailed
 	}
 	return lifecycle.ExitOK
-}
-
-// refuse prints the one-line report of an invalid configuration.
-func refuse(stdout io.Writer, problem error) int {
-	report, err := json.Marshal(struct {
-		Status string `json:"status"`
-		Reason string `json:"reason"`
-		Error  string `json:"error"`
-	}{"failed", "invalid-config", command.Problem(problem)})
-	if _, printErr := fmt.Fprintln(stdout, string(report)); errors.Join(err, printErr) != nil {
-		return lifecycle.ExitFailed
-	}
-	return lifecycle.ExitUsage
 }
 
 // Contain turns the process into the one that contains a child of a worker, when

@@ -14,6 +14,7 @@ import (
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/logging"
+	"telecodex.dev/services/internal/refusal"
 	"telecodex.dev/services/orchestrator"
 )
 
@@ -33,7 +34,7 @@ func run(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout
 		err = workerConfig.CheckPaths()
 	}
 	if err != nil {
-		return gateway.Refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	log, err := logging.New(stderr, gatewayConfig.LogLevel)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/term"
 
-	"telecodex.dev/services/gateway"
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/refusal"
 	"telecodex.dev/services/orchestrator"
 	"telecodex.dev/services/telecodex/internal/smoke"
 	"telecodex.dev/services/telecodex/internal/smoke/protocol"
@@ -35,7 +35,7 @@ func runSmoke(ctx context.Context, given command.Values, env lifecycle.Lookup, s
 		options.Program, err = os.Executable()
 	}
 	if err != nil {
-		return gateway.Refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	options.Version = command.Version("telecodex")
 	options.Environ = os.Environ()
@@ -56,7 +56,7 @@ func runSmoke(ctx context.Context, given command.Values, env lifecycle.Lookup, s
 		return lifecycle.ExitInterrupted
 	}
 	if err != nil {
-		return gateway.Refuse(stdout, err)
+		return refusal.Print(stdout, err)
 	}
 	return status
 }

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"telecodex.dev/services/gateway"
 	"telecodex.dev/services/internal/codexsim"
 	"telecodex.dev/services/internal/command"
 	"telecodex.dev/services/internal/lifecycle"
+	"telecodex.dev/services/internal/refusal"
 )
 
 // Main is the program of cmd/telecodex. Exit statuses: 0; 1 when a cycle of
@@ -33,7 +33,7 @@ func Main(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stde
 			return c.run(ctx, given, env, stdout, stderr)
 		}
 	}
-	return gateway.Refuse(stdout, err)
+	return refusal.Print(stdout, err)
 }
 
 // scriptedName is the name under which this program plays the scripted Codex of

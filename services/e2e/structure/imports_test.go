@@ -40,6 +40,7 @@ const (
 	tracing    = "internal/tracing"
 	mtls       = "internal/mtls"
 	quota      = "internal/quota"
+	refusal    = "internal/refusal"
 	reload     = "internal/reload"
 	rpc        = "internal/rpc"
 	sqldb      = "internal/sqldb"
@@ -58,6 +59,7 @@ func allowed() map[string][]string {
 		diskfile:   {xsys},
 		health:     {grpc, command, lifecycle, rpc},
 		lifecycle:  {xsync},
+		refusal:    {gen, protobuf, lifecycle},
 		logging:    {zap},
 		metrics:    {prometheus, lifecycle, rpc},
 		profiling:  {lifecycle, rpc},
@@ -78,7 +80,7 @@ func allowed() map[string][]string {
 		o + "meters":   {gen, protobuf, prometheus, metrics, rpc},
 		o + "turn":     {gen, protobuf, zap, crashpoint, tracing, o + "codex", o + "journal", o + "meters"},
 		o + "server":   {gen, protobuf, grpc, uuid, crashpoint, rpc, sqldb, tracing, o + "codex", o + "journal", o + "meters", o + "turn"},
-		"orchestrator": {gen, protobuf, grpc, uuid, zap, xterm, quota, checkup, command, crashpoint, diskfile, health, lifecycle, logging, metrics, profiling, rpc, sqldb, tracing,
+		"orchestrator": {gen, protobuf, grpc, uuid, zap, xterm, quota, checkup, command, crashpoint, diskfile, health, lifecycle, logging, metrics, profiling, refusal, rpc, sqldb, tracing,
 			o + "archive", o + "codex", o + "journal", o + "meters", o + "proctree", o + "server", o + "statedir", o + "turn"},
 		"orchestrator/cmd/orchestrator":      {"orchestrator", lifecycle},
 		"orchestrator/cmd/telecodex-contain": {o + "proctree"},
@@ -98,12 +100,12 @@ func allowed() map[string][]string {
 		g + "dispatch": {gen, protobuf, grpc, zap, xsync, crashpoint, lifecycle, rpc, tracing,
 			g + "admission", g + "cycle", g + "lane", g + "meters", g + "render", g + "store", g + "workers"},
 		g + "operator": {gen, protobuf, grpc, rpc, g + "cycle", g + "store", g + "workers"},
-		"gateway": {gen, protobuf, uuid, zap, quota, checkup, command, crashpoint, health, lifecycle, logging, metrics, profiling, rpc, sqldb, tracing,
+		"gateway": {gen, protobuf, uuid, zap, quota, checkup, command, crashpoint, health, lifecycle, logging, metrics, profiling, refusal, rpc, sqldb, tracing,
 			g + "admission", g + "botapi", g + "cycle", g + "delivery", g + "dispatch", g + "heartbeat", g + "meters", g + "operator", g + "poller", g + "store", g + "workers"},
 		"gateway/cmd/gateway": {"gateway", lifecycle},
 
 		// Both in one process; bufconn is the connection between them.
-		"telecodex": {grpc + "/test/bufconn", zap, xterm, checkup, command, lifecycle, logging, "gateway", "orchestrator",
+		"telecodex": {grpc + "/test/bufconn", zap, xterm, checkup, command, lifecycle, logging, refusal, "gateway", "orchestrator",
 			"internal/codexsim", "internal/telegramsim", smoke, smoke + "/protocol"},
 		smoke:                     {lifecycle, "gateway", "internal/telegramsim", smoke + "/evidence", smoke + "/protocol"},
 		smoke + "/evidence":       {},
