@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telecodex.dev/services/gateway/internal/cycle"
+	"telecodex.dev/services/gateway/internal/lane"
 	"telecodex.dev/services/gateway/internal/store"
 )
 
@@ -50,6 +51,32 @@ func TestPausesGrowUpToTheirCap(t *testing.T) {
 			}
 		})
 	}
+}
+
+// So they do in a lane whose worker cannot be reached for ten minutes.
+func TestALaneTriesLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.addrs = []string{"127.0.0.1:1"}
+		w.prompt("one")
+		last, want, pauses := time.Now(), firstPause, 0
+		w.run()
+		time.Sleep(10 * time.Minute)
+		for _, line := range w.logs.FilterMessage("lane").All() {
+			if line.ContextMap()["input"] != lane.Elapsed.String() {
+				continue
+			}
+			if pause := line.Time.Sub(last); pause < want/2 || pause >= 3*want/2 {
+				t.Errorf("pause %d is %s, want it around %s", pauses+1, pause, want)
+			}
+			last, want, pauses = line.Time, min(2*want, lastPause), pauses+1
+		}
+		if pauses < 80 || pauses > 250 {
+			t.Errorf("%d tries in ten minutes", pauses)
+		}
+		must(t, w.halt())
+	})
 }
 
 // Only progress begins the pauses anew: an answer is none.
