@@ -124,8 +124,8 @@ func allowed() map[string][]string {
 		g + "store/storetest":                   {sqldb},
 
 		// Tests and what they use. Those of e2e see binaries and the contract only.
-		"internal/archive":                   {lifecycle},
-		"internal/archive/cmd/archive":       {"internal/archive", lifecycle},
+		"internal/bundle":                    {lifecycle},
+		"internal/bundle/cmd/bundle":         {"internal/bundle", lifecycle},
 		"internal/testreport":                {lifecycle},
 		"internal/testreport/cmd/testreport": {"internal/testreport", lifecycle},
 		"e2e":                                {},

@@ -1,4 +1,4 @@
-package archive
+package bundle
 
 import (
 	"context"
@@ -14,17 +14,17 @@ import (
 	"telecodex.dev/services/internal/lifecycle"
 )
 
-// Run packs a directory: archive FILE DIR, the time from SOURCE_DATE_EPOCH. FILE is
+// Run packs a directory: bundle FILE DIR, the time from SOURCE_DATE_EPOCH. FILE is
 // made anew, and what it holds has FILE's name without the ending for a directory.
 // It is a lifecycle.Program.
 func Run(_ context.Context, args []string, env lifecycle.Lookup, _, stderr io.Writer) int {
 	epoch, err := strconv.ParseInt(env.Getenv("SOURCE_DATE_EPOCH"), 10, 64)
 	if len(args) != 2 || err != nil {
-		fmt.Fprintln(stderr, "usage: SOURCE_DATE_EPOCH=seconds archive FILE.tar.gz|FILE.zip DIR")
+		fmt.Fprintln(stderr, "usage: SOURCE_DATE_EPOCH=seconds bundle FILE.tar.gz|FILE.zip DIR")
 		return lifecycle.ExitUsage
 	}
 	if err := packInto(args[0], args[1], time.Unix(epoch, 0)); err != nil {
-		fmt.Fprintf(stderr, "archive: %v\n", err)
+		fmt.Fprintf(stderr, "bundle: %v\n", err)
 		return lifecycle.ExitFailed
 	}
 	return lifecycle.ExitOK

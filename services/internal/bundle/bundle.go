@@ -1,7 +1,7 @@
-// Package archive packs files so that the same files always make the same bytes:
+// Package bundle packs files so that the same files always make the same bytes:
 // in the order of their names, all of one time, of nobody, executable or not.
 // Releases are made with it on any system, and checked by making them again.
-package archive
+package bundle
 
 import (
 	"archive/tar"

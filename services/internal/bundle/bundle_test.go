@@ -1,4 +1,4 @@
-package archive_test
+package bundle_test
 
 import (
 	"archive/tar"
@@ -16,7 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"telecodex.dev/services/internal/archive"
+	"telecodex.dev/services/internal/bundle"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,7 +37,7 @@ func tree(t *testing.T, made time.Time) string {
 
 func run(t *testing.T, epoch string, args ...string) int {
 	t.Helper()
-	return archive.Run(t.Context(), args, func(string) (string, bool) { return epoch, true }, io.Discard, t.Output())
+	return bundle.Run(t.Context(), args, func(string) (string, bool) { return epoch, true }, io.Discard, t.Output())
 }
 
 func TestTheSameFilesMakeTheSameBytes(t *testing.T) {
@@ -68,14 +68,14 @@ func TestWhatAnArchiveHolds(t *testing.T) {
 	at := time.Unix(1700000000, 0)
 	dir := tree(t, time.Unix(0, 0))
 	var packed bytes.Buffer
-	if err := archive.Pack(&packed, "a.tar.gz", dir, "x", at); err != nil {
+	if err := bundle.Pack(&packed, "a.tar.gz", dir, "x", at); err != nil {
 		t.Fatal(err)
 	}
 	if got := untar(t, &packed, at); got != want {
 		t.Errorf("tar.gz: %s", got)
 	}
 	packed.Reset()
-	if err := archive.Pack(&packed, "a.zip", dir, "x", at); err != nil {
+	if err := bundle.Pack(&packed, "a.zip", dir, "x", at); err != nil {
 		t.Fatal(err)
 	}
 	if got := unzip(t, packed.Bytes(), at); got != want {
