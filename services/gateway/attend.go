@@ -38,12 +38,12 @@ func (g *gateway) attend(ctx context.Context, group *lifecycle.Group) error {
 	}
 	if addr := g.MetricsAddr; !g.Once || addr != defaults().MetricsAddr {
 		g.watched()
-		g.meter.Certificates(options.TLS.Expires, func() (until time.Time) {
+		g.meter.TLS(options.TLS.Expires, func() (until time.Time) {
 			if dial := g.dialing.Load(); dial != nil {
 				until = dial.TLS.Expires()
 			}
 			return until
-		})
+		}, options.TLS.Refused)
 		group.Go(func(ctx context.Context) error {
 			return unheard(metrics.Serve(ctx, addr, g.Access.Metrics(addr, options), g.meter.Registry(), g.ready), "CHANNEL_METRICS_ADDR")
 		})

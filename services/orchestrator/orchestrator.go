@@ -134,7 +134,7 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 		return w, err
 	}
 	w.metricsTLS = c.Access.Metrics(c.MetricsAddr, options)
-	w.meter.Certificate(options.TLS.Expires)
+	w.meter.TLS(options.TLS.Expires, options.TLS.Refused)
 	options.Refused = w.meter.Refused
 	w.server = rpc.NewServer(options)
 	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions()))

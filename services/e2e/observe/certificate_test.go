@@ -1,6 +1,8 @@
 package observe
 
 import (
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -30,6 +32,20 @@ func TestTheEndOfEveryCertificateIsShown(t *testing.T) {
 	s.eventually("the worker's", shows(s.worker, "orchestrator", "server", float64(worker.Unix())))
 	s.eventually("the gateway's, for workers", shows(s.gateway, "gateway", "client", float64(gateway.Unix())))
 	s.eventually("it has none for operators", shows(s.gateway, "gateway", "server", 0))
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n"); err != nil { // a stranger, who speaks no TLS
+		t.Error(err)
+	}
+	s.eventually("a stranger's handshake is counted, and no other", func() bool {
+		families, ok := s.worker.scrape()
+		return ok && value(families, "telecodex_orchestrator_tls_handshakes_refused_total") == 1
+	})
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
 	renewed := until(9)
 	ca.Issue(certtest.Server, "worker", renewed, "127.0.0.1")
 	s.eventually("a new one", shows(s.worker, "orchestrator", "server", float64(renewed.Unix())))

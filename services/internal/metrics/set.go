@@ -124,6 +124,12 @@ func (s *Set) Certificates(expires map[string]func() time.Time) {
 	}))
 }
 
+// Handshakes has it shown how many TLS handshakes the program's server has refused.
+func (s *Set) Handshakes(refused func() int64) {
+	family := s.Total("tls_handshakes_refused_total", "TLS handshakes that failed: a client without a certificate that is accepted, or one that speaks something else.")
+	s.MustRegister(Collect(func(out chan<- prometheus.Metric) { family.Is(out, float64(refused())) }))
+}
+
 // Collect is a collector that describes itself by what it collects.
 type Collect func(chan<- prometheus.Metric)
 

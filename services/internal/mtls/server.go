@@ -27,8 +27,9 @@ type Server struct {
 
 	// Whoever reaches the address can make a handshake fail: of those the log
 	// holds a few.
-	logged rate.Sometimes
-	unsaid atomic.Int64
+	logged  rate.Sometimes
+	unsaid  atomic.Int64
+	strange atomic.Int64 // handshakes that failed
 }
 
 // NewServer reads the files. Its errors name the setting at fault.
@@ -101,6 +102,14 @@ func (s *Server) Expires() time.Time {
 	return s.files.Get().expires
 }
 
+// Refused is how many handshakes of gRPC clients failed; of nil, none.
+func (s *Server) Refused() int64 {
+	if s == nil {
+		return 0
+	}
+	return s.strange.Load()
+}
+
 // HTTP is the same certificate for a server of HTTP/1.1, whose clients are asked
 // for none.
 func (s *Server) HTTP() *tls.Config {
@@ -169,6 +178,7 @@ func (s *Server) refused(from net.Addr, err error) {
 	if errors.Is(err, io.EOF) {
 		return
 	}
+	s.strange.Add(1)
 	said := false
 	s.logged.Do(func() {
 		said = true

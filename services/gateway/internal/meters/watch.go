@@ -36,9 +36,11 @@ type gauges struct {
 	polled, workers, slots, restarts, memory metrics.Family
 }
 
-// Certificates shows until when the gateway's own certificates are valid, of the
-// operator's API and as a client of workers, read at each scrape.
-func (m *Meter) Certificates(server, client func() time.Time) {
+// TLS shows until when the gateway's own certificates are valid, of the operator's
+// API and as a client of workers, and how many handshakes the API has refused, read
+// at each scrape.
+func (m *Meter) TLS(server, client func() time.Time, refused func() int64) {
+	m.set.Handshakes(refused)
 	m.set.Certificates(map[string]func() time.Time{"server": server, "client": client})
 }
 

@@ -128,9 +128,10 @@ func (m *Meter) Slots(read func() (total, used int, draining bool)) {
 	}))
 }
 
-// Certificate shows until when the server's certificate is valid, read when somebody
-// asks.
-func (m *Meter) Certificate(expires func() time.Time) {
+// TLS shows until when the server's certificate is valid, and how many handshakes it
+// has refused, read when somebody asks.
+func (m *Meter) TLS(expires func() time.Time, refused func() int64) {
+	m.set.Handshakes(refused)
 	m.set.Certificates(map[string]func() time.Time{"server": expires})
 }
 
