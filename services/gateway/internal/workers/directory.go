@@ -175,6 +175,11 @@ func (d *Directory) update(change func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	change()
+	d.wake()
+}
+
+// wake wakes who waits for a change; the caller holds mu.
+func (d *Directory) wake() {
 	d.noteServed()
 	close(d.changed)
 	d.changed = make(chan struct{})

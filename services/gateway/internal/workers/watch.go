@@ -128,6 +128,7 @@ func (d *Directory) forget(e *entry) bool {
 		return false
 	}
 	delete(d.entries, e.worker.Address)
+	d.wake()
 	_ = e.conn.Close() // it is down already
 	return true
 }
