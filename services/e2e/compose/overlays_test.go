@@ -133,7 +133,9 @@ func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	must(t, env, "make", "up")
+	if output := must(t, env, "sh", "-c", "make up 2>&1"); !strings.Contains(output, "The dashboard is at http://127.0.0.1:") {
+		t.Errorf("make up says\n%s", output)
+	}
 
 	w := &watched{stack: &stack{t: t, sim: simulator{t: t, url: "http://127.0.0.1:" + telegram}}, prometheus: prometheus{t: t, url: "http://127.0.0.1:" + port}}
 	w.sim.write(chat, "hello")
