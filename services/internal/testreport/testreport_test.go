@@ -167,6 +167,35 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// Without a C compiler there is no race detector: in CI a failure before any test
+// runs, elsewhere it is said.
+func TestWithoutACCompiler(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod":     "module example.test\n\ngo 1.26.0\n",
+		"it_test.go": "package example\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("GOWORK", "off")
+	t.Setenv("CGO_ENABLED", "0")
+	t.Setenv("CC", "no-such-compiler")
+	t.Chdir(dir)
+	const missing = "there is no C compiler (no-such-compiler)"
+	var stdout, stderr bytes.Buffer
+	if got := Run(t.Context(), []string{"./..."}, environment("true"), &stdout, &stderr); got != 1 || stdout.Len() > 0 ||
+		stderr.String() != "testreport: with CI=true the race detector is required: "+missing+"\n" {
+		t.Errorf("in CI: status %d; stdout: %s; stderr: %s", got, &stdout, &stderr)
+	}
+	stderr.Reset()
+	if got := Run(t.Context(), []string{"./..."}, environment(""), &stdout, &stderr); got != 0 ||
+		!strings.Contains(stdout.String(), "1 passed, 0 failed, 0 skipped\nWithout the race detector: "+missing+".\n") {
+		t.Errorf("elsewhere: status %d; stdout: %s; stderr: %s", got, &stdout, &stderr)
+	}
+}
+
 func TestRacePrograms(t *testing.T) {
 	for _, tt := range []struct{ set, want string }{
 		{"", "GORACE=atexit_sleep_ms=0"},
