@@ -92,8 +92,12 @@ func TestWorkerIDComesIntoPlaceComplete(t *testing.T) {
 	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.WriteFile(file+".tmp", []byte("01234567-"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	before, err := os.Stat(file)
+	old, err := os.Open(file)
 	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := old.Stat() // of the path, Windows would ask later which file it is
+	if err := errors.Join(err, old.Close()); err != nil {
 		t.Fatal(err)
 	}
 	dir, err := statedir.Open(path)

@@ -25,7 +25,12 @@ type deafCodex struct {
 	gone chan struct{}
 }
 
-func (d *deafCodex) Start(codex.Request) (codex.Run, error) { return d, nil }
+// Start takes as long as the clock needs to show that any time has passed.
+func (d *deafCodex) Start(codex.Request) (codex.Run, error) {
+	for began := time.Now(); time.Since(began) == 0; {
+	}
+	return d, nil
+}
 
 func (d *deafCodex) Version(context.Context) (string, error) { return "", nil }
 
