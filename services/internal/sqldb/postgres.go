@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,7 +158,8 @@ func (s tableSchema) lock(ctx context.Context, tx *sql.Tx) (n int, err error) {
 // lostToAnother makes what is no error of the statement a matter of waiting.
 func lostToAnother(err error) error {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || refused.Code != "23505" && refused.Code != "42P07" { // unique_violation, duplicate_table
+	// unique_violation, duplicate_table, duplicate_object (the table's type)
+	if !ok || !slices.Contains([]string{"23505", "42P07", "42710"}, refused.Code) {
 		return err
 	}
 	return &Error{Op: "statement", Kind: Busy, Err: errors.New("another program makes the schema")}
