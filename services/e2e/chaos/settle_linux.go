@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	gatewayv1 "telecodex.dev/gen/telecodex/gateway/v1"
 	"telecodex.dev/services/e2e/internal/harness"
@@ -147,9 +149,13 @@ func (r *run) traced(ctx context.Context, client gatewayv1.GatewayServiceClient,
 		return 0, nil
 	}
 	for generation := int64(r.people.restarts) + 2; generation > 0; generation-- {
-		trace, err := client.GetUpdateTrace(ctx, &gatewayv1.GetUpdateTraceRequest{UpdateId: r.people.updates[at], Generation: generation})
-		if err != nil {
-			continue // no update of this generation has the id
+		trace, err := traceOf(ctx, client, &gatewayv1.GetUpdateTraceRequest{UpdateId: r.people.updates[at], Generation: generation})
+		switch status.Code(err) {
+		case codes.OK:
+		case codes.NotFound: // no update of this generation has the id
+			continue
+		default:
+			return 0, err
 		}
 		mine, sends := false, 0
 		for _, o := range trace.GetOutbox() {
@@ -163,4 +169,16 @@ func (r *run) traced(ctx context.Context, client gatewayv1.GatewayServiceClient,
 		}
 	}
 	return 0, ctx.Err()
+}
+
+// traceOf asks as often as one caller may: there are thousands of messages, and an
+// answer that is not given is no answer that nothing was in doubt.
+func traceOf(ctx context.Context, client gatewayv1.GatewayServiceClient, of *gatewayv1.GetUpdateTraceRequest) (*gatewayv1.GetUpdateTraceResponse, error) {
+	for {
+		answer, err := client.GetUpdateTrace(ctx, of)
+		if status.Code(err) != codes.ResourceExhausted || ctx.Err() != nil {
+			return answer, err
+		}
+		sleep(ctx, 50*time.Millisecond)
+	}
 }
