@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	telemetryv1 "telecodex.dev/gen/telecodex/telemetry/v1"
 	"telecodex.dev/services/gateway/internal/botapi"
@@ -99,4 +101,30 @@ func refusedWorld(t *testing.T, telegram refusing, onSuccess bool) *world {
 	w.config = Config{Store: w.store, Bot: w.bot, Budget: NewBudget(0), Log: zap.NewNop(), OnSuccess: onSuccess,
 		Reports: cycle.NewTracker(func(*telemetryv1.CycleReport) {}, cycle.Options{OnSuccess: onSuccess})}
 	return w
+}
+
+// TestRetryAfterIsWrittenOnceTheStoreCanBe has the store refuse it at first.
+func TestRetryAfterIsWrittenOnceTheStoreCanBe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	core, logs := observer.New(zap.ErrorLevel)
+	w.config.Log = zap.New(core)
+	beside, err := sql.Open("sqlite", w.path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close()
+	do := func(statement string) {
+		t.Helper()
+		if _, err := beside.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("CREATE TRIGGER refuses BEFORE INSERT ON chats BEGIN SELECT RAISE(ABORT, 'not now'); END")
+	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", ChatID: chatID, RetryAfter: 3600})
+	w.run()
+	w.post(chatID, 0, text("late"))
+	w.eventually("the store refuses", func() bool { return logs.FilterMessage("outbox cannot be written").Len() > 0 })
+	do("DROP TRIGGER refuses")
+	w.eventually("blocked", func() bool { b, err := w.store.BlockedChats(t.Context()); return err == nil && !b[chatID].IsZero() })
 }

@@ -212,12 +212,27 @@ func (s *Sender) topicOf(chatID, topicID int64) int64 {
 	return topicID
 }
 
-// block holds back everything for a chat, in the store too.
+// block holds back everything for a chat, in the store too: how long Telegram has
+// asked to wait is to be known after a restart.
 func (s *Sender) block(ctx context.Context, chatID int64, wait time.Duration) error {
 	until := time.Now().Add(wait)
 	s.Budget.Hold(chatID, until)
 	s.Log.Info("chat has to wait", zap.Int64("chat", chatID), zap.Duration("retry_after", wait))
-	return fatal(s.Store.BlockChat(context.WithoutCancel(ctx), chatID, until))
+	return fatal(s.persist(ctx, chatID, func(ctx context.Context) error { return s.Store.BlockChat(ctx, chatID, until) }))
+}
+
+// persist writes what became of a call, and tries again while the store cannot:
+// a message that stays marked as being sent would hold up its chat.
+func (s *Sender) persist(ctx context.Context, chatID int64, write func(context.Context) error) error {
+	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
+		err := write(context.WithoutCancel(ctx))
+		state := (*store.StateError)(nil)
+		if err == nil || fatal(err) != nil || errors.As(err, &state) || s.Once || ctx.Err() != nil {
+			return err
+		}
+		s.Log.Error("outbox cannot be written", zap.Int64("chat", chatID), zap.Error(err))
+		lifecycle.Sleep(ctx, pause)
+	}
 }
 
 // fatal keeps of an error only that the store was lost to another gateway.

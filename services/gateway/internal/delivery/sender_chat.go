@@ -263,7 +263,7 @@ func (c *chat) outcome(err error) string {
 
 // follow has what waits for a group sent to the supergroup that it has become.
 func (c *chat) follow(ctx context.Context, o store.Outgoing, to int64) error {
-	err := c.persist(ctx, func(ctx context.Context) error { return c.Store.Migrate(ctx, o.ChatID, to) })
+	err := c.persist(ctx, c.id, func(ctx context.Context) error { return c.Store.Migrate(ctx, o.ChatID, to) })
 	if err == nil {
 		err = c.mark(ctx, o, time.Time{}, "migrated", false)
 	}
@@ -285,7 +285,7 @@ func (c *chat) bears(e *botapi.Error) bool { return c.OnSuccess && e.Code == htt
 
 func (c *chat) sent(ctx context.Context, o store.Outgoing, messageID int64) (bool, error) {
 	var r store.SentResult
-	err := c.persist(ctx, func(ctx context.Context) (err error) {
+	err := c.persist(ctx, c.id, func(ctx context.Context) (err error) {
 		r, err = c.Store.MarkSent(ctx, o.ID, messageID, time.Now())
 		return err
 	})
@@ -298,7 +298,7 @@ func (c *chat) sent(ctx context.Context, o store.Outgoing, messageID int64) (boo
 
 func (c *chat) dead(ctx context.Context, o store.Outgoing, cause error) (bool, error) {
 	var r store.SentResult
-	err := c.persist(ctx, func(ctx context.Context) (err error) {
+	err := c.persist(ctx, c.id, func(ctx context.Context) (err error) {
 		r, err = c.Store.MarkDead(ctx, o.ID, cause.Error())
 		return err
 	})
@@ -395,20 +395,6 @@ func processingError(key store.Key, cause error) string {
 	return fmt.Sprintf("update %d: TelegramError: %s", key.UpdateID, cause)
 }
 
-// persist writes what became of a call, and tries again while the store cannot:
-// a message that stays marked as being sent would hold up its chat.
-func (c *chat) persist(ctx context.Context, write func(context.Context) error) error {
-	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
-		err := write(context.WithoutCancel(ctx))
-		state := (*store.StateError)(nil)
-		if err == nil || fatal(err) != nil || errors.As(err, &state) || c.Once || ctx.Err() != nil {
-			return err
-		}
-		c.Log.Error("outbox cannot be written", zap.Int64("chat", c.id), zap.Error(err))
-		lifecycle.Sleep(ctx, pause)
-	}
-}
-
 func (c *chat) mark(ctx context.Context, o store.Outgoing, at time.Time, reason string, inDoubt bool) error {
-	return c.persist(ctx, func(ctx context.Context) error { return c.Store.MarkRetry(ctx, o.ID, at, reason, inDoubt) })
+	return c.persist(ctx, c.id, func(ctx context.Context) error { return c.Store.MarkRetry(ctx, o.ID, at, reason, inDoubt) })
 }

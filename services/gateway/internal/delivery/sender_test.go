@@ -24,6 +24,7 @@ const chatID = 1000
 
 // world is an outbox, a Bot API simulator, and a sender between them.
 type world struct {
+	path   string // of the database
 	t      *testing.T
 	sim    *telegramsim.Server
 	bot    *botapi.Client
@@ -49,7 +50,8 @@ func newWorld(t *testing.T) *world {
 	if w.bot, err = botapi.New(botapi.Options{Token: func() string { return telegramsim.DefaultToken }, BaseURL: w.sim.URL}); err != nil {
 		t.Fatal(err)
 	}
-	if w.db, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "gateway.db"), zap.NewNop()); err != nil {
+	w.path = filepath.Join(t.TempDir(), "gateway.db")
+	if w.db, err = store.Open(t.Context(), w.path, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
 	if w.store, err = w.db.Acquire(t.Context(), store.Bot{ID: 1000000, Fingerprint: "f"}, nil); err != nil {
