@@ -1,23 +1,26 @@
 package orchestrator_test
 
 import (
-	"context"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
-	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/bound"
 	"telecodex.dev/services/orchestrator"
 )
 
@@ -25,24 +28,27 @@ import (
 const benchEvents = 200_000
 
 // BenchmarkRelay is the rate of events from Codex's stdout to a client's receive,
-// journal and all, next to a bare gRPC stream of the same messages.
+// journal and all, next to a bare gRPC stream of the same messages, and to Codex's
+// pipe when it is only read.
 func BenchmarkRelay(b *testing.B) {
 	for _, tt := range []struct{ turns, each int }{{1, benchEvents}, {64, 12_500}} {
 		b.Run(fmt.Sprintf("turns=%d", tt.turns), func(b *testing.B) {
-			var relayed, bare time.Duration
+			var relayed, bare, pipe time.Duration
 			for b.Loop() {
 				w := start(b, func(c *orchestrator.Config) { c.MaxTurns = tt.turns })
 				took, sample := relay(b, w, tt.turns, tt.each)
 				relayed += took
 				w.stop()
 				bare += bareStream(b, sample)
+				pipe += barePipe(b)
 			}
 			rate := float64(b.N*tt.turns*tt.each) / relayed.Seconds()
 			bareRate := float64(b.N*benchEvents) / bare.Seconds()
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(rate, "events/s")
 			b.ReportMetric(bareRate, "bare-events/s")
-			b.ReportMetric(rate/bareRate, "ratio")
+			b.ReportMetric(float64(b.N*benchEvents)/pipe.Seconds(), "pipe-events/s")
+			bound.Bound{Unit: "ratio", Limit: 0.2, Least: true}.Report(b, rate/bareRate)
 		})
 	}
 }
@@ -96,23 +102,24 @@ func (s bare) RunTurn(_ *orchestratorv1.RunTurnRequest, stream grpc.ServerStream
 	return nil
 }
 
+// bareStream is how long gRPC alone takes: nothing of the project's is around it.
 func bareStream(b *testing.B, event *orchestratorv1.TurnEvent) time.Duration {
-	lis, err := rpc.Listen(b.Context(), "127.0.0.1:0")
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
+	server := grpc.NewServer()
 	orchestratorv1.RegisterOrchestratorServiceServer(server, bare{event: event})
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, lis, time.Second) }()
-	conn, err := rpc.Dial(lis.Addr().String(), rpc.DialOptions{})
+	go func() { done <- server.Serve(lis) }()
+	conn, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() {
-		cancel()
-		if err := errors.Join(<-done, conn.Close()); err != nil {
+		err := conn.Close()
+		server.GracefulStop()
+		if err := errors.Join(<-done, err); err != nil {
 			b.Error(err)
 		}
 	}()
@@ -128,6 +135,37 @@ func bareStream(b *testing.B, event *orchestratorv1.TurnEvent) time.Duration {
 			b.Fatal(err)
 		}
 	}
+}
+
+// barePipe is how long it takes to read what Codex writes, and to do nothing with it;
+// its start is included.
+func barePipe(b *testing.B) time.Duration {
+	cmd := exec.CommandContext(b.Context(), fakecodex, "--ask-for-approval", "never", "exec", "--json", "--skip-git-repo-check", "--sandbox", "workspace-write", "-")
+	cmd.Env = append(os.Environ(), "FAKE_CODEX_SCENARIO=flood", "FAKE_CODEX_BYTES=256", fmt.Sprintf("FAKE_CODEX_EVENTS=%d", benchEvents),
+		"CODEX_HOME="+b.TempDir())
+	cmd.Stdin = strings.NewReader("hello")
+	began := time.Now()
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	count, buffer := 0, make([]byte, 64<<10)
+	for {
+		n, err := output.Read(buffer)
+		count += bytes.Count(buffer[:n], []byte{'\n'})
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := cmd.Wait(); err != nil || count < benchEvents {
+		b.Fatalf("%d of %d lines, %v", count, benchEvents, err)
+	}
+	return time.Since(began)
 }
 
 // BenchmarkDelay is the time from Codex's write of an event to a client's
@@ -154,13 +192,15 @@ func BenchmarkDelay(b *testing.B) {
 		syncs = append(syncs, fsyncs(b)...)
 	}
 	b.ReportMetric(0, "ns/op")
-	report := func(d []time.Duration, hundredths int, unit string) {
+	at := func(d []time.Duration, hundredths int) float64 {
 		slices.Sort(d)
-		b.ReportMetric(float64(d[len(d)*hundredths/100].Microseconds()), unit)
+		return float64(d[len(d)*hundredths/100].Microseconds())
 	}
-	report(delays, 50, "p50-µs")
-	report(delays, 99, "p99-µs")
-	report(syncs, 50, "fsync-p50-µs")
+	half, fsync := at(delays, 50), at(syncs, 50)
+	b.ReportMetric(fsync, "fsync-p50-µs")
+	bound.Bound{Unit: "p50-µs", Limit: 1000}.Report(b, half)
+	bound.Bound{Unit: "p99-µs", Limit: 5000}.Report(b, at(delays, 99))
+	bound.Bound{Unit: "p50-above-fsync-µs", Limit: 900}.Report(b, half-fsync)
 }
 
 // fsyncs measures the disk: a page is written, then synced, at the same pace.

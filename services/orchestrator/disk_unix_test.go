@@ -35,8 +35,8 @@ func limitFiles(t *testing.T, size uint64) (lift func()) {
 	return lift
 }
 
+// It runs by itself: the limit is that of the whole process, other workers in it too.
 func TestTurnIsInterruptedWhenTheDiskRefusesAndEndsOnceItCanBeWritten(t *testing.T) {
-	t.Parallel()
 	w := start(t)
 	r := request("t1", "flood", "FAKE_CODEX_EVENTS=1000000")
 	stream := w.begin(r, 1)
