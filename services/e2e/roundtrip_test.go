@@ -119,3 +119,21 @@ func TestAnInterruptedCycleIsTakenUpByTheNext(t *testing.T) {
 		t.Errorf("Codex ran %d times", started)
 	}
 }
+
+// TestAPersonSeesThatATurnRuns: a chat action lasts five seconds, so one that goes on
+// is renewed.
+func TestAPersonSeesThatATurnRuns(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	s.startWorker()
+	s.startGateway(nil)
+	s.say("!scenario hang\nx")
+	s.eventually("it is shown, and shown again", func() bool { return len(s.sim.Actions(chat)) >= 2 })
+	for _, a := range s.sim.Actions(chat) {
+		if a.Action != "typing" {
+			t.Errorf("shown: %+v", a)
+		}
+	}
+	s.say("/cancel")
+	s.heard(1)
+}

@@ -65,44 +65,41 @@ func liveTurn(t *testing.T) (orchestratorv1.TurnState, time.Duration) {
 }
 
 func TestRequestEnvOverridesBackendEnv(t *testing.T) {
-	t.Run("as events show it", func(t *testing.T) {
-		t.Parallel()
-		f := underTest.run(t, underTest.request(t, "turn_failed", "FAKE_CODEX_MESSAGE=from the request"))
-		said := slices.ContainsFunc(f.rest(), func(e *orchestratorv1.TurnEvent) bool {
-			return e.GetTurnFailed() != nil && e.GetMessage() == "from the request"
-		})
-		if !said {
-			t.Errorf("turn.failed does not say what the request's environment holds: %v", f.events)
-		}
+	t.Parallel()
+	f := underTest.run(t, underTest.request(t, "turn_failed", "FAKE_CODEX_MESSAGE=from the request"))
+	said := slices.ContainsFunc(f.rest(), func(e *orchestratorv1.TurnEvent) bool {
+		return e.GetTurnFailed() != nil && e.GetMessage() == "from the request"
 	})
-	if underTest.shared == "" {
+	if !said {
+		t.Errorf("turn.failed does not say what the request's environment holds: %v", f.events)
+	}
+}
+
+// The worker under test is started with the backend's environment (backendEnv).
+func TestSharedDirShowsThatRequestEnvOverridesBackendEnv(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(underTest.shared, t.Name(), "env")
+	request := underTest.request(t, "dump_env_then_exit", "CODEX_WRAPPER_TEST_DUMP_ENV="+path, "C2_SHARED=request", "C2_REQUEST=request")
+	if state := underTest.run(t, request).finished().GetState(); state != orchestratorv1.TurnState_TURN_STATE_SUCCEEDED {
+		t.Fatalf("finished as %v", state)
+	}
+	env := readEnv(t, path)
+	for name, want := range map[string]string{"C2_SHARED": "request", "C2_REQUEST": "request"} {
+		if env[name] != want {
+			t.Errorf("%s is %q, want %q", name, env[name], want)
+		}
+	}
+	if env["C2_BACKEND"] != "backend" {
+		t.Errorf("C2_BACKEND is %q: the worker's settings are lost, or ORCHESTRATOR_CODEX_ENV was not %s", env["C2_BACKEND"], backendEnv)
+	}
+	if underTest.own == nil {
 		return
 	}
-	t.Run("as Codex sees it", func(t *testing.T) {
-		t.Parallel()
-		path := filepath.Join(underTest.shared, t.Name(), "env")
-		request := underTest.request(t, "dump_env_then_exit", "CODEX_WRAPPER_TEST_DUMP_ENV="+path, "C2_SHARED=request", "C2_REQUEST=request")
-		if state := underTest.run(t, request).finished().GetState(); state != orchestratorv1.TurnState_TURN_STATE_SUCCEEDED {
-			t.Fatalf("finished as %v", state)
+	for name := range env {
+		if name == "C2_PARENT" || strings.HasPrefix(name, "ORCHESTRATOR_") {
+			t.Errorf("Codex inherits %s from the worker", name)
 		}
-		env := readEnv(t, path)
-		for name, want := range map[string]string{"C2_SHARED": "request", "C2_REQUEST": "request"} {
-			if env[name] != want {
-				t.Errorf("%s is %q, want %q", name, env[name], want)
-			}
-		}
-		if underTest.own == nil {
-			return
-		}
-		if env["C2_BACKEND"] != "backend" {
-			t.Errorf("C2_BACKEND is %q: the worker's settings are lost", env["C2_BACKEND"])
-		}
-		for name := range env {
-			if name == "C2_PARENT" || strings.HasPrefix(name, "ORCHESTRATOR_") {
-				t.Errorf("Codex inherits %s from the worker", name)
-			}
-		}
-	})
+	}
 }
 
 func readEnv(t *testing.T, path string) map[string]string {

@@ -279,3 +279,21 @@ func TestRunEndsWhenAnotherGatewayHasTakenOver(t *testing.T) {
 		t.Error("a lane was woken")
 	}
 }
+
+// TestAConflictHasTheLeaseAskedFor: who polls in this gateway's place may be the one
+// that has taken over. There is nothing to be stored that would tell.
+func TestAConflictHasTheLeaseAskedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sim.SetWebhook("https://example.org/hook")
+	p := poller.New(w.config)
+	if _, err := w.db.Acquire(t.Context(), bot, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var fenced *store.FencedError
+	if err := p.Run(ctx); !errors.As(err, &fenced) {
+		t.Errorf("Run() = %v", err)
+	}
+}
