@@ -160,8 +160,8 @@ func (r *run) traced(ctx context.Context, client gatewayv1.GatewayServiceClient,
 		mine, sends := false, 0
 		for _, o := range trace.GetOutbox() {
 			mine = mine || heard[o.GetMessageId()]
-			if o.GetInDoubt() && (o.GetKind() == "answer" || o.GetKind() == "reply") {
-				sends += int(o.GetAttempts()) - 1
+			if o.GetKind() == "answer" || o.GetKind() == "reply" {
+				sends += int(o.GetDoubts())
 			}
 		}
 		if mine && trace.GetSessionId() == fmt.Sprintf("telegram:%d", at.Chat) {

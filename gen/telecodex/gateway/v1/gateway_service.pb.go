@@ -1174,8 +1174,10 @@ type OutboxTrace struct {
 	Attempts int32 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// Telegram's id of the sent message, 1 or more; 0 until then.
 	MessageId int64 `protobuf:"varint,5,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	// Whether it was sent again after a try whose outcome is unknown.
-	InDoubt       bool `protobuf:"varint,6,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	// Whether a try of it has an unknown outcome: the message may have arrived then.
+	InDoubt bool `protobuf:"varint,6,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	// How many tries have; 0 to attempts.
+	Doubts        int32 `protobuf:"varint,7,opt,name=doubts,proto3" json:"doubts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1250,6 +1252,13 @@ func (x *OutboxTrace) GetInDoubt() bool {
 		return x.InDoubt
 	}
 	return false
+}
+
+func (x *OutboxTrace) GetDoubts() int32 {
+	if x != nil {
+		return x.Doubts
+	}
+	return 0
 }
 
 // ResolveTurnRequest decides about a turn.
@@ -1614,7 +1623,7 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"\tthread_id\x18\x04 \x01(\tR\bthreadId\x12\x18\n" +
 	"\aoutcome\x18\x05 \x01(\tR\aoutcome\x12\x1d\n" +
 	"\n" +
-	"error_code\x18\x06 \x01(\tR\terrorCode\"\xaa\x01\n" +
+	"error_code\x18\x06 \x01(\tR\terrorCode\"\xc2\x01\n" +
 	"\vOutboxTrace\x12\x1b\n" +
 	"\toutbox_id\x18\x01 \x01(\x03R\boutboxId\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -1622,7 +1631,8 @@ const file_telecodex_gateway_v1_gateway_service_proto_rawDesc = "" +
 	"\battempts\x18\x04 \x01(\x05R\battempts\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x05 \x01(\x03R\tmessageId\x12\x19\n" +
-	"\bin_doubt\x18\x06 \x01(\bR\ainDoubt\"o\n" +
+	"\bin_doubt\x18\x06 \x01(\bR\ainDoubt\x12\x16\n" +
+	"\x06doubts\x18\a \x01(\x05R\x06doubts\"o\n" +
 	"\x12ResolveTurnRequest\x12\x17\n" +
 	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x12@\n" +
 	"\n" +

@@ -270,7 +270,7 @@ func TestFailuresThatPassAreTriedAgain(t *testing.T) {
 			w.delivered(key)
 			w.sent(chatID, tt.arrives)
 			o := w.state(key).Outbox[0]
-			if o.Attempts != 2 || o.InDoubt != tt.doubt {
+			if o.Attempts != 2 || (o.Doubts == 1) != tt.doubt {
 				t.Errorf("outbox = %+v", o)
 			}
 			r := w.reported(1)
@@ -325,7 +325,7 @@ func TestASendCutByACrashIsInDoubt(t *testing.T) {
 	}
 	w.run()
 	w.delivered(key)
-	if got := w.state(key).Outbox[0]; !got.InDoubt || got.Attempts != 2 {
+	if got := w.state(key).Outbox[0]; got.Doubts != 1 || got.Attempts != 2 {
 		t.Errorf("outbox = %+v", got)
 	}
 	if r := w.reported(1); !slices.Contains(codes(r), cycle.DeliveryInDoubt) {

@@ -161,7 +161,7 @@ func (s *Service) GetUpdateTrace(ctx context.Context, in *gatewayv1.GetUpdateTra
 	}
 	for _, o := range trace.Outbox {
 		r.Outbox = append(r.Outbox, &gatewayv1.OutboxTrace{OutboxId: o.ID, Kind: o.Kind, State: string(o.State), Attempts: int32(o.Attempts),
-			MessageId: o.SentMessageID, InDoubt: o.InDoubt})
+			MessageId: o.SentMessageID, InDoubt: o.Doubts > 0, Doubts: int32(o.Doubts)})
 	}
 	return r, nil
 }

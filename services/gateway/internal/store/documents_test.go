@@ -76,7 +76,7 @@ func TestDocumentOutlivesEveryCallThatFails(t *testing.T) {
 		d.must(err)
 		m := d.next()
 		d.wantDocument(m, want)
-		if !m.InDoubt {
+		if m.Doubts == 0 {
 			t.Error("the message is not in doubt")
 		}
 		_, err = d.MarkDead(ctx, 1, "400 chat not found")

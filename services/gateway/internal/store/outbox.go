@@ -65,7 +65,7 @@ const traceColumns = `outbox_id, generation, update_id, turn_id, chat_id, topic_
 func (o *Outgoing) dest() (dest []any, done func()) {
 	var notBefore, created, ended int64
 	return []any{&o.ID, &o.Key.Generation, &o.Key.UpdateID, &o.TurnID, &o.ChatID, &o.TopicID, &o.Group, &o.Kind, &o.ReplyTo,
-			&o.State, &o.Attempts, &notBefore, &o.InDoubt, &o.SentMessageID, &o.Reason, &created, &ended}, func() {
+			&o.State, &o.Attempts, &notBefore, &o.Doubts, &o.SentMessageID, &o.Reason, &created, &ended}, func() {
 			o.NotBefore, o.CreatedAt, o.DoneAt = fromMillis(notBefore), fromMillis(created), fromMillis(ended)
 		}
 }
@@ -109,7 +109,7 @@ func (q *tx) waiting(chatID int64) (Outgoing, bool, error) {
 // being sent when the last gateway ended wait again, in doubt.
 func (s *Store) RecoverOutbox(ctx context.Context) (inDoubt []Outgoing, err error) {
 	err = s.write(ctx, func(q *tx) error {
-		if err := q.exec(`UPDATE outbox SET in_doubt = 1, reason = $2 WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING'`,
+		if err := q.exec(`UPDATE outbox SET in_doubt = in_doubt + 1, reason = $2 WHERE bot_id = $1 AND done_at = 0 AND state = 'SENDING'`,
 			q.bot, InDoubt); err != nil {
 			return err
 		}
@@ -265,7 +265,7 @@ func (q *tx) sentResult(r *SentResult) error {
 func (s *Store) MarkRetry(ctx context.Context, id int64, notBefore time.Time, reason string, inDoubt bool) error {
 	return s.write(ctx, func(q *tx) error {
 		ok, err := q.changed(`UPDATE outbox SET state = 'PENDING', not_before = $3, reason = $4,
-			in_doubt = CASE WHEN $5 = 1 THEN 1 ELSE in_doubt END
+			in_doubt = in_doubt + $5
 			WHERE bot_id = $1 AND outbox_id = $2 AND state = 'SENDING'`, q.bot, id, millis(notBefore), clean(reason), flag(inDoubt))
 		if err != nil || ok {
 			return err

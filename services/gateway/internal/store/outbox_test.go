@@ -112,10 +112,10 @@ func TestMessageBeingSentDuringACrashIsInDoubt(t *testing.T) {
 		d.reopen()
 		inDoubt, err := d.RecoverOutbox(ctx)
 		d.must(err)
-		if len(inDoubt) != 1 || inDoubt[0].ID != 1 || !inDoubt[0].InDoubt || inDoubt[0].State != store.Pending || inDoubt[0].Reason != store.InDoubt {
+		if len(inDoubt) != 1 || inDoubt[0].ID != 1 || inDoubt[0].Doubts != 1 || inDoubt[0].State != store.Pending || inDoubt[0].Reason != store.InDoubt {
 			t.Fatalf("in doubt: %+v", inDoubt)
 		}
-		if m := d.next(); m.ID != 1 || !m.InDoubt || m.Attempts != 1 {
+		if m := d.next(); m.ID != 1 || m.Doubts != 1 || m.Attempts != 1 {
 			t.Errorf("next = %+v", m)
 		}
 		if inDoubt, err = d.RecoverOutbox(ctx); err != nil || len(inDoubt) != 0 {
@@ -124,7 +124,7 @@ func TestMessageBeingSentDuringACrashIsInDoubt(t *testing.T) {
 		d.sendAll()
 		trace, err := d.Trace(ctx, 1, 0)
 		d.must(err)
-		if o := trace.Outbox[0]; !o.InDoubt || o.Attempts != 2 || o.SentMessageID != 501 || o.State != store.Sent {
+		if o := trace.Outbox[0]; o.Doubts != 1 || o.Attempts != 2 || o.SentMessageID != 501 || o.State != store.Sent {
 			t.Errorf("trace = %+v", o)
 		}
 	})
@@ -139,13 +139,21 @@ func TestRetryKeepsItsPlaceAndItsDoubt(t *testing.T) {
 		d.must(d.MarkSending(ctx, 1))
 		d.must(d.MarkRetry(ctx, 1, later, "timeout", true))
 		d.reopen()
-		if m := d.next(); m.ID != 1 || !m.NotBefore.Equal(later) || !m.InDoubt || m.Reason != "timeout" {
+		if m := d.next(); m.ID != 1 || !m.NotBefore.Equal(later) || m.Doubts != 1 || m.Reason != "timeout" {
 			t.Errorf("next = %+v", m)
 		}
 		d.must(d.MarkSending(ctx, 1))
 		d.must(d.MarkRetry(ctx, 1, later, "429", false))
-		if m := d.next(); !m.InDoubt || m.Attempts != 2 {
-			t.Errorf("a later refusal cleared the doubt: %+v", m)
+		if m := d.next(); m.Doubts != 1 || m.Attempts != 2 {
+			t.Errorf("a later refusal changed the doubt: %+v", m)
+		}
+		d.must(d.MarkSending(ctx, 1))
+		d.reopen()
+		if _, err := d.RecoverOutbox(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if m := d.next(); m.Doubts != 2 || m.Attempts != 3 {
+			t.Errorf("another call in doubt: %+v", m)
 		}
 	})
 }

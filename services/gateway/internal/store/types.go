@@ -259,7 +259,7 @@ type Outgoing struct {
 	State         SendState
 	Attempts      int       // calls made so far
 	NotBefore     time.Time // zero: at once
-	InDoubt       bool      // an earlier call may have been carried out
+	Doubts        int       // of those, calls that may have been carried out without an answer
 	SentMessageID int64     // Telegram's id of the sent message
 	Reason        string    // why it waits or is dead
 	CreatedAt     time.Time
