@@ -151,7 +151,7 @@ const (
 	Unassign               // commit QUEUED again
 	Finish                 // commit FINISHED and the answer
 	FinishRefused          // commit FINISHED: the worker refused the turn
-	FinishAbsent           // the same, and it has nothing of it: what has its id is another turn
+	FinishAbsent           // the same, and it has nothing of it: what may have its id is another turn
 	FinishCancelled        // commit FINISHED: stopped before it was run
 	Interrupt              // commit INTERRUPTED
 	InterruptUnpin         // commit INTERRUPTED, and free the session of its worker

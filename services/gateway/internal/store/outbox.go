@@ -264,8 +264,7 @@ func (q *tx) sentResult(r *SentResult) error {
 // call may have been carried out all the same.
 func (s *Store) MarkRetry(ctx context.Context, id int64, notBefore time.Time, reason string, inDoubt bool) error {
 	return s.write(ctx, func(q *tx) error {
-		ok, err := q.changed(`UPDATE outbox SET state = 'PENDING', not_before = $3, reason = $4,
-			in_doubt = in_doubt + $5
+		ok, err := q.changed(`UPDATE outbox SET state = 'PENDING', not_before = $3, reason = $4, in_doubt = in_doubt + $5
 			WHERE bot_id = $1 AND outbox_id = $2 AND state = 'SENDING'`, q.bot, id, millis(notBefore), clean(reason), flag(inDoubt))
 		if err != nil || ok {
 			return err

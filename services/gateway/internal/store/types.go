@@ -258,8 +258,8 @@ type Outgoing struct {
 	Message
 	State         SendState
 	Attempts      int       // calls made so far
-	NotBefore     time.Time // zero: at once
 	Doubts        int       // of those, calls that may have been carried out without an answer
+	NotBefore     time.Time // zero: at once
 	SentMessageID int64     // Telegram's id of the sent message
 	Reason        string    // why it waits or is dead
 	CreatedAt     time.Time
