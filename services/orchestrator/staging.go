@@ -126,7 +126,22 @@ func (s *staging) clear() error {
 			return err
 		}
 	}
-	return os.RemoveAll(s.dir)
+	return remove(s.dir)
+}
+
+// remove removes a tree, also of directories that their owner may not write: caches
+// of Go modules are made of them.
+func remove(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			err = os.Chmod(path, 0o700)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 func (s *staging) close() error { return errors.Join(s.clear(), s.lock.Unlock()) }
