@@ -158,11 +158,9 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	g.waitFor("the store is being opened")
-	if g.db, err = store.Open(ctx, g.Store, g.log.Named("store")); err != nil {
-		return damaged(err)
+	if err := g.openStore(ctx); err != nil {
+		return err
 	}
-	g.db.Observe(g.meter.Committed)
 	if g.bot, err = botapi.New(botapi.Options{Token: g.Token, BaseURL: g.APIURL, OnRetry: g.retried, OnMalformedUpdates: g.meter.Malformed, Permit: g.permit}); err != nil {
 		return err
 	}
@@ -172,7 +170,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := g.hold(ctx, me, floor); err != nil {
-		return damaged(err)
+		return err
 	}
 	g.log.Info("serving", zap.Int64("bot_id", me.ID), zap.String("bot", me.Username), zap.String("mode", g.OrchestratorMode))
 	return g.assemble(g.held)

@@ -43,7 +43,7 @@ func (g *gateway) run(ctx context.Context) error {
 		}
 		return g.serve(ctx, g.parts.Load())
 	})
-	return group.Wait()
+	return g.ended(group.Wait())
 }
 
 // serve runs all parts until ctx ends.
@@ -51,6 +51,7 @@ func (g *gateway) serve(ctx context.Context, p *parts) error {
 	group := lifecycle.NewGroup(ctx)
 	p.start(group)
 	group.Go(p.poller.Run)
+	group.Go(g.watchStore)
 	group.Go(func(ctx context.Context) error { return g.keepHouse(ctx, p.store) })
 	group.Go(lifecycle.Trim)
 	return group.Wait()
@@ -62,6 +63,7 @@ func (g *gateway) once(ctx context.Context, p *parts) error {
 	defer done()
 	group := lifecycle.NewGroup(ctx)
 	p.start(group)
+	group.Go(g.watchStore)
 	group.Go(func(ctx context.Context) error { return g.keepHouse(ctx, p.store) })
 	group.Go(func(ctx context.Context) error {
 		defer done()

@@ -67,7 +67,7 @@ func (db *DB) Migrate(ctx context.Context, m Migrations, fn func(*sql.Tx) error)
 		return err
 	}
 	// Large tables take their time: no limit but ctx.
-	return transact(ctx, db.writer, db.writes, func(tx *sql.Tx) error {
+	return db.judged(transact(ctx, db.writer, db.writes, func(tx *sql.Tx) error {
 		done, err := db.schema.lock(ctx, tx)
 		if err != nil {
 			return err
@@ -93,7 +93,7 @@ func (db *DB) Migrate(ctx context.Context, m Migrations, fn func(*sql.Tx) error)
 			return nil
 		}
 		return fn(tx)
-	})
+	}))
 }
 
 // pragmaSchema counts in the header of a SQLite file.

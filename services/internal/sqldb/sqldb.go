@@ -31,12 +31,25 @@ type DB struct {
 	// observe is told of every Write, but for those that their caller gave up; nil:
 	// nobody is.
 	observe func(took time.Duration, err error)
+	damaged func() // nil: nobody is told
 }
 
 // Observe has every Write timed, from its beginning until it is on the disk, or
 // until the database failed; one that fn gives up is not. It is called once, before
 // the first of them; f must not block.
 func (db *DB) Observe(f func(took time.Duration, err error)) { db.observe = f }
+
+// OnDamage has f called whenever the file turns out to be damaged, by whichever
+// transaction. It is set before the first of them.
+func (db *DB) OnDamage(f func()) { db.damaged = f }
+
+// judged is an error that a transaction ended with; nil: none.
+func (db *DB) judged(err error) error {
+	if err != nil && db.damaged != nil && KindOf(err) == Corrupt {
+		db.damaged()
+	}
+	return err
+}
 
 // Open is Connect and then Migrate.
 func Open(ctx context.Context, target string, migrations Migrations) (*DB, error) {
@@ -87,19 +100,17 @@ func connectSQLite(ctx context.Context, path string) (*DB, error) {
 func readers() int { return max(2, runtime.GOMAXPROCS(0)) }
 
 func connect(path, begin string, conns int) *sql.DB {
-	q := url.Values{}
-	for _, pragma := range []string{
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
-		"temp_store(MEMORY)", "wal_autocheckpoint(4000)",
-	} {
-		q.Add("_pragma", pragma)
-	}
-	// An opaque URI, since a path may hold "?" and "#".
-	dsn := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + q.Encode()
-	db := sql.OpenDB(connector{dsn: dsn, begin: begin})
+	db := sql.OpenDB(connector{dsn: dsn(path, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
+		"temp_store(MEMORY)", "wal_autocheckpoint(4000)"), begin: begin})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	return db
+}
+
+// dsn is an opaque URI, since a path may hold "?" and "#".
+func dsn(path string, pragmas ...string) string {
+	q := url.Values{"_pragma": pragmas}
+	return "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + q.Encode()
 }
 
 // Close closes the database. It waits for the statements that run.
@@ -126,7 +137,7 @@ func (db *DB) Read(ctx context.Context, fn func(*sql.Tx) error) error {
 
 func (db *DB) transact(ctx context.Context, pool *sql.DB, options *sql.TxOptions, fn func(*sql.Tx) error) error {
 	if db.limit == 0 {
-		return transact(ctx, pool, options, fn)
+		return db.judged(transact(ctx, pool, options, fn))
 	}
 	limited, cancel := context.WithTimeout(ctx, db.limit)
 	defer cancel()

@@ -42,6 +42,7 @@ type DB struct {
 	name       string // of the database, without its password
 	holder     string // names this process in leases
 	serves     atomic.Bool
+	damage     damage
 	log        *zap.Logger
 }
 
@@ -114,6 +115,7 @@ func Open(ctx context.Context, dsn string, log *zap.Logger) (*DB, error) {
 	if db.sql, err = sqldb.Connect(ctx, dsn); err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", db.name, err)
 	}
+	db.noteDamage(dsn)
 	return db, nil
 }
 
