@@ -58,6 +58,40 @@ func BenchmarkRestart(b *testing.B) {
 	bound.Bound{Unit: "s", Limit: 2}.Report(b, sum.Seconds()/float64(b.N))
 }
 
+// BenchmarkTakeover is how long nobody polls when the gateway that serves is killed
+// and another one stands by, with the lease as it is shipped.
+func BenchmarkTakeover(b *testing.B) {
+	for name, at := range map[string]struct {
+		dsn   func(testing.TB) string
+		limit time.Duration
+	}{
+		"sqlite":   {func(b testing.TB) string { return filepath.Join(b.TempDir(), "gateway.db") }, 2 * time.Second},
+		"postgres": {server.URL, store.DefaultTTL + 2*time.Second},
+	} {
+		b.Run(name, func(b *testing.B) {
+			sim, dsn := simulate(b), at.dsn(b)
+			serves := spawn(b, sim, dsn, store.DefaultTTL)
+			serves.is(b, "serves", serving)
+			var sum time.Duration
+			for b.Loop() {
+				next := spawn(b, sim, dsn, store.DefaultTTL)
+				next.is(b, "stands by", standing)
+				died, polls := time.Now(), sim.State().Polls
+				if err := serves.cmd.Process.Kill(); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := sim.WaitForState(b.Context(), func(s telegramsim.State) bool { return s.Polls > polls }); err != nil {
+					b.Fatal(err)
+				}
+				sum += time.Since(died)
+				serves = next
+			}
+			b.ReportMetric(0, "ns/op")
+			bound.Bound{Unit: "s", Limit: at.limit.Seconds()}.Report(b, sum.Seconds()/float64(b.N))
+		})
+	}
+}
+
 // served makes a store that has served for long.
 func served(b *testing.B, path string, settled, waiting int) {
 	b.Helper()

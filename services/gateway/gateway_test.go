@@ -48,7 +48,7 @@ func (l *lines) reports(t *testing.T) (all []map[string]any) {
 	return all
 }
 
-func simulate(t *testing.T) *telegramsim.Server {
+func simulate(t testing.TB) *telegramsim.Server {
 	t.Helper()
 	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
 	if err != nil {
@@ -338,7 +338,7 @@ func TestOperatorRefusesWhatMakesNoSense(t *testing.T) {
 	}
 }
 
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

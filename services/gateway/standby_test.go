@@ -136,7 +136,7 @@ type child struct {
 	ended chan string // its last line, once it has ended by itself
 }
 
-func spawn(t *testing.T, sim *telegramsim.Server, dsn string, ttl time.Duration) *child {
+func spawn(t testing.TB, sim *telegramsim.Server, dsn string, ttl time.Duration) *child {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gw") // a socket's path is short
 	if err != nil {
@@ -174,7 +174,7 @@ func spawn(t *testing.T, sim *telegramsim.Server, dsn string, ttl time.Duration)
 }
 
 // is waits until the child says of itself what it should.
-func (c *child) is(t *testing.T, what string, cond func(*gatewayv1.GetStatusResponse) bool) {
+func (c *child) is(t testing.TB, what string, cond func(*gatewayv1.GetStatusResponse) bool) {
 	t.Helper()
 	eventually(t, what, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -156,6 +156,34 @@ func TestAHolderIsReplacedOnceItsBeatHasStoodStill(t *testing.T) {
 	})
 }
 
+// TestADeadHolderOfAFileIsReplacedWithinTwoSeconds has a holder die at any moment
+// between two looks of its challenger. What it leaves is a lock that is free.
+func TestADeadHolderOfAFileIsReplacedWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	for _, moment := range []time.Duration{0, time.Millisecond, 250 * time.Millisecond, 499 * time.Millisecond} {
+		t.Run(moment.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t, sqlite)
+				next := await(t.Context(), d.another(), store.Terms{})
+				<-next.waiting
+				time.Sleep(time.Second + moment)
+				if next.ended() {
+					t.Fatal("a bot was taken from a holder that lives")
+				}
+				died := time.Now()
+				d.must(d.db.Close()) // nothing is released
+				<-next.done
+				d.must(next.err)
+				if took := time.Since(died); took > 2*time.Second {
+					t.Errorf("taken over after %v", took)
+				}
+				d.db = d.another() // for the end of the test
+			})
+		})
+	}
+}
+
 func TestHoldWritesOnlyWhenItIsTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
