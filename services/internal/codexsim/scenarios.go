@@ -15,6 +15,7 @@ import (
 type scenario struct {
 	name      string
 	play      func(*turn) (status int)
+	instant   bool // never waits: SIGINT ends it as any program
 	deaf      bool // ignores SIGINT
 	forgetful bool // does not resume
 }
@@ -22,7 +23,7 @@ type scenario struct {
 // scenarios is the table of the package comment.
 func scenarios() map[string]scenario {
 	all := []scenario{
-		{name: "echo", play: echo},
+		{name: "echo", play: echo, instant: true},
 		{name: "live_two_events_long_delay", play: liveTwoEvents},
 		{name: "emit_normalize_error_with_rawline_secret", play: rawLineSecret},
 		{name: "dump_env_then_exit", play: dumpEnv},
@@ -48,7 +49,7 @@ func scenarios() map[string]scenario {
 		{name: "linger_after_completed", play: lingerAfterCompleted},
 		{name: "completed_then_exit1", play: completedThenExit1},
 		{name: "error_then_ok", play: errorThenOK},
-		{name: "other_thread", play: echo, forgetful: true},
+		{name: "other_thread", play: echo, instant: true, forgetful: true},
 		{name: "stderr_flood", play: stderrFlood},
 	}
 	table := make(map[string]scenario, len(all))
