@@ -22,9 +22,9 @@ type Options struct {
 	// is locked: it must not block; nil: nobody is.
 	Progress func(Progress)
 	// Heartbeat posts the failures of a report and says how many events it could
-	// not post. It is called for reports with errors alone, on a goroutine of its
-	// own: only the report it is called for waits for it. nil: there is no
-	// receiver.
+	// not post. It is called for reports with errors alone, and for what Unreported
+	// is told, on a goroutine of its own: only the report it is called for waits for
+	// it. nil: there is no receiver.
 	Heartbeat func(*telemetryv1.CycleReport) (failures int)
 	// OnSuccess counts an update that is left as not acknowledged. Otherwise every
 	// update is acknowledged, whatever happened to it.
@@ -316,6 +316,20 @@ func (t *Tracker) Diagnostic(key store.Key, d Detail) {
 		}
 	}
 	t.homeless = append(t.homeless, d)
+}
+
+// Unreported posts details about updates whose cycles ended with an earlier process:
+// no report of this one has fetched them, so none counts them.
+func (t *Tracker) Unreported(details []Detail) {
+	if len(details) == 0 || t.options.Heartbeat == nil {
+		return
+	}
+	var y tally
+	for _, d := range details {
+		y.add(d)
+	}
+	report := y.report(0, 0, 0)
+	t.posting.Go(func() { t.options.Heartbeat(report) })
 }
 
 // FetchRetried counts a getUpdates that was made again, or a call that comes

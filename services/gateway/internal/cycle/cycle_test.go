@@ -219,7 +219,7 @@ func TestAnEmptyCycleIsReportedOnlyWhenItHasSomethingToSay(t *testing.T) {
 	if len(s.reports) != 0 {
 		t.Error("an empty cycle was reported")
 	}
-	s.Diagnostic(store.Key{}, cycle.Detail{Code: cycle.DeliveryInDoubt, Message: "x"}) // between two cycles
+	s.Diagnostic(store.Key{}, cycle.Detail{Code: cycle.CursorLoadError, Message: "x"}) // between two cycles
 	s.Begin(time.Now()).Empty(0)
 	if len(s.reports) != 1 || s.reports[0].GetReason() != "completed-with-errors" {
 		t.Errorf("reports %v", s.reports)

@@ -28,8 +28,8 @@ func (t *Tracker) Wait(ctx context.Context) error {
 	}
 }
 
-// Flush returns once the report of every complete cycle was handed out. It waits
-// no longer than Options.Heartbeat takes. No cycle may be completed meanwhile.
+// Flush returns once the report of every complete cycle was handed out, and what no
+// report has was posted. It waits no longer than Options.Heartbeat takes. No cycle may be completed meanwhile.
 func (t *Tracker) Flush() { t.posting.Wait() }
 
 // Leave ends the wait for all updates that nothing more is done for in this

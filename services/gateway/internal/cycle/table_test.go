@@ -289,7 +289,7 @@ func TestAReceiverHoldsBackOneReportAlone(t *testing.T) {
 	if len(reports) != 1 || reports[0].GetSentCount() != 1 || reports[0].GetTelemetry().GetHeartbeat().GetEmitState() != cycle.Disabled {
 		t.Fatalf("reports %v", reports)
 	}
-	tracker.Diagnostic(store.Key{}, cycle.Detail{Code: cycle.DeliveryInDoubt, Message: "y"})
+	tracker.Diagnostic(store.Key{}, cycle.Detail{Code: cycle.CursorLoadError, Message: "y"})
 	release <- 3
 	tracker.Flush()
 	if r := reports[1]; r.GetErrorCount() != 1 || r.GetHeartbeatEmitFailures() != 3 || r.GetTelemetry().GetCounters().GetHeartbeatEmitFailures() != 3 ||
@@ -306,5 +306,54 @@ func TestAReceiverHoldsBackOneReportAlone(t *testing.T) {
 	}
 	if r := reports[2]; r.GetHeartbeatEmitFailures() != 0 || r.GetTelemetry().GetHeartbeat().GetEmitState() != cycle.Emitted {
 		t.Errorf("report %v", r)
+	}
+}
+
+// TestWhatAnEarlierProcessFetchedIsPostedAndInNoReport: neither in one that is open
+// nor in the next; Flush waits for the receiver.
+func TestWhatAnEarlierProcessFetchedIsPostedAndInNoReport(t *testing.T) {
+	asked, release := make(chan *telemetryv1.CycleReport, 2), make(chan int)
+	var reports []*telemetryv1.CycleReport
+	tracker := cycle.NewTracker(func(r *telemetryv1.CycleReport) { reports = append(reports, r) }, cycle.Options{
+		Heartbeat: func(r *telemetryv1.CycleReport) int { asked <- r; return <-release }})
+	doubt := func(id int64) cycle.Detail {
+		return cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: id, Message: "x"}
+	}
+	c := tracker.Begin(time.Now())
+	tracker.Unreported([]cycle.Detail{doubt(1), doubt(2), doubt(1)})
+	c.Fetched(cycle.Batch{Handed: handed(3)})
+	tracker.Settled(key(3), "", cycle.Result{Sent: true})
+	tracker.Begin(time.Now()).Empty(0)
+	tracker.Unreported(nil)
+	if len(reports) != 1 || reports[0].GetErrorCount() != 0 || reports[0].GetReason() != "processed" {
+		t.Errorf("reports %v", reports)
+	}
+	flushed := make(chan struct{})
+	go func() { defer close(flushed); tracker.Flush() }()
+	posted := <-asked
+	if d := posted.GetErrorDetails(); len(d) != 2 || posted.GetErrorCount() != 2 || posted.GetStatus() != "ok" || posted.GetFetchedCount() != 0 ||
+		d[0].GetContext().GetUpdateId() != "1" || d[1].GetContext().GetUpdateId() != "2" {
+		t.Errorf("posted %v", posted)
+	}
+	select {
+	case <-flushed:
+		t.Error("Flush did not wait for the receiver")
+	default:
+	}
+	release <- 0
+	<-flushed
+	if len(reports) != 1 || len(asked) != 0 {
+		t.Errorf("reports %v, %d more posts", reports, len(asked))
+	}
+}
+
+// TestWithoutAReceiverNothingIsPosted: what no report has is in the log alone.
+func TestWithoutAReceiverNothingIsPosted(t *testing.T) {
+	s := newStage()
+	s.Unreported([]cycle.Detail{{Code: cycle.DeliveryInDoubt, Message: "x"}})
+	s.Begin(time.Now()).Empty(0)
+	s.Flush()
+	if len(s.reports) != 0 {
+		t.Errorf("reports %v", s.reports)
 	}
 }

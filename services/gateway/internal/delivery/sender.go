@@ -90,9 +90,11 @@ func (s *Sender) recover(ctx context.Context) error {
 		return err
 	}
 	crashpoint.Here(crashpoint.Doubted)
+	details := make([]cycle.Detail, 0, len(inDoubt))
 	for _, o := range inDoubt {
-		s.doubt(store.Key{}, o) // its own cycle ended with the other process
+		details = append(details, s.doubt(o))
 	}
+	s.Reports.Unreported(details) // their own cycles ended with the other process
 	blocked, err := s.Store.BlockedChats(ctx)
 	if err != nil {
 		return err

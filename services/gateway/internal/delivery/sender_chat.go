@@ -331,7 +331,7 @@ func (c *chat) retry(ctx context.Context, o store.Outgoing, failure *botapi.Erro
 	c.refused = permanent(failure)
 	c.Reports.Retried(o.Key)
 	if failure.InDoubt {
-		c.doubt(o.Key, o)
+		c.Reports.Diagnostic(o.Key, c.doubt(o))
 	}
 	wait := c.backoff(lastBackoff)
 	if c.refused {
@@ -379,12 +379,12 @@ func (c *chat) left(ctx context.Context, cause error) {
 	}
 }
 
-// doubt reports a message that may arrive twice.
-func (s *Sender) doubt(cycleOf store.Key, o store.Outgoing) {
+// doubt counts and logs a message that may arrive twice, and is how it is reported.
+func (s *Sender) doubt(o store.Outgoing) cycle.Detail {
 	s.Meter.Doubted()
 	s.Log.Warn("message may have been sent; it is sent again", s.named(o), zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID))
-	s.Reports.Diagnostic(cycleOf, cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: s.sessionOf(o),
-		Message: fmt.Sprintf("update %d: a message may have been sent already; it is sent again", o.Key.UpdateID)})
+	return cycle.Detail{Code: cycle.DeliveryInDoubt, UpdateID: o.Key.UpdateID, ChatID: o.ChatID, SessionID: s.sessionOf(o),
+		Message: fmt.Sprintf("update %d: a message may have been sent already; it is sent again", o.Key.UpdateID)}
 }
 
 func (s *Sender) sessionOf(o store.Outgoing) string {

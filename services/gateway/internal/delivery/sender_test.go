@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -314,11 +315,15 @@ func TestATopicThatIsGoneIsLeftOut(t *testing.T) {
 }
 
 // TestASendCutByACrashIsInDoubt leaves a message as a crash does: marked as being
-// sent.
+// sent. The receiver of the heartbeat is told, and no report: the update's own cycle
+// ended with the crash.
 func TestASendCutByACrashIsInDoubt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	key := w.post(chatID, 0, text("perhaps"))
+	posted := make(chan *telemetryv1.CycleReport, 1)
+	w.config.Reports = cycle.NewTracker(func(r *telemetryv1.CycleReport) { t.Errorf("report %v", r) },
+		cycle.Options{Heartbeat: func(r *telemetryv1.CycleReport) int { posted <- r; return 0 }})
 	o, _, err := w.store.NextMessage(t.Context(), chatID)
 	if err := errors.Join(err, w.store.MarkSending(t.Context(), o.ID)); err != nil {
 		t.Fatal(err)
@@ -328,8 +333,11 @@ func TestASendCutByACrashIsInDoubt(t *testing.T) {
 	if got := w.state(key).Outbox[0]; got.Doubts != 1 || got.Attempts != 2 {
 		t.Errorf("outbox = %+v", got)
 	}
-	if r := w.reported(1); !slices.Contains(codes(r), cycle.DeliveryInDoubt) {
-		t.Errorf("codes = %v", codes(r))
+	w.config.Reports.Begin(time.Now()).Empty(0)
+	w.config.Reports.Flush()
+	if r := <-posted; !slices.Equal(codes(r), []string{cycle.DeliveryInDoubt}) ||
+		r.GetErrorDetails()[0].GetContext().GetUpdateId() != strconv.FormatInt(key.UpdateID, 10) {
+		t.Errorf("posted %v", r)
 	}
 }
 
