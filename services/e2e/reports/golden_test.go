@@ -23,6 +23,7 @@ type scenario struct {
 	firstUpdate int64 // 0: the simulator's own
 	prompt      string
 	prepare     func(*gateway) // after the prompt was said; nil: nothing
+	during      func(*gateway) // while Codex runs; nil: nothing
 	env         []string
 	status      int // exit status
 	unixOnly    string
@@ -56,6 +57,16 @@ func scenarios() map[string]scenario {
 		"contract_violation": {prompt: "hello", env: []string{"CHANNEL_CODEX_SANDBOX_MODE=danger-full-access", quiet}},
 		"turn_failed":        {prompt: "!scenario turn_failed\nhello", env: []string{quiet}},
 		"codex_crash":        {prompt: "!scenario crash\nhello", env: []string{quiet}},
+		"codex_invalid_response": {env: []string{quiet}, prepare: func(g *gateway) {
+			g.say("hello") // the conversation has a thread
+			g.ended(g.start([]string{"--once"}))
+			g.say("!scenario other_thread\nhello")
+		}},
+		"turn_cancelled":   {prompt: "!scenario hang\nhello", during: (*gateway).cancelTurn},
+		"turn_interrupted": {prompt: "!scenario hang\nhello", prepare: (*gateway).withAWorkerOfItsOwn, during: (*gateway).drainWorker},
+		"delivery_in_doubt": {prompt: "hello", prepare: func(g *gateway) {
+			g.sim.Fail(telegramsim.Fault{Method: "sendMessage", Reset: true, Execute: true})
+		}},
 		"send_refused": {prompt: "hello", prepare: func(g *gateway) {
 			g.sim.Fail(telegramsim.Fault{Method: "sendMessage", Status: 403, Description: "Forbidden: bot was blocked by the user"})
 		}},
@@ -69,6 +80,9 @@ func scenarios() map[string]scenario {
 		}, unixOnly: "the system's own words for a file that is a directory are part of the report"},
 		"cursor_save_error_strict_at_ack": {prompt: "hello", env: []string{strict}, prepare: unwritableCursor,
 			unixOnly: "the system's own words for a file that is a directory are part of the report"},
+		"store_damaged": {prompt: "hello", status: 1, prepare: func(g *gateway) {
+			g.write("gateway.db", "this is no database, and long enough to be seen as none: "+strings.Repeat("x", 4096))
+		}},
 		"invalid_config": {status: 2, env: []string{"CHANNEL_TOKEN="}},
 	}
 }
@@ -108,7 +122,10 @@ func TestOnceReports(t *testing.T) {
 			if s.prepare != nil {
 				s.prepare(g)
 			}
-			p := g.start([]string{"--once"}, append(g.env, s.env...)...)
+			p := g.start([]string{"--once"}, s.env...)
+			if s.during != nil {
+				s.during(g)
+			}
 			if status := g.ended(p); status != s.status {
 				t.Errorf("exit status %d, want %d", status, s.status)
 			}

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
 
+	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/codexsim"
 	"telecodex.dev/services/internal/telegramsim"
@@ -74,17 +76,17 @@ const chat = 1000
 
 // gateway is a simulated Telegram and a directory for a gateway.
 type gateway struct {
-	t     *testing.T
-	sim   *telegramsim.Server
-	dir   string
-	token string
-	env   []string // on top of every start's own
+	t      *testing.T
+	sim    *telegramsim.Server
+	dir    string
+	token  string
+	worker string // its address
 }
 
 // newGateway starts nothing but Telegram, whose first update has the given id.
 func newGateway(t *testing.T, firstUpdate int64) *gateway {
 	t.Helper()
-	g := &gateway{t: t, dir: t.TempDir(), token: fmt.Sprintf("%d:TOKEN-SECRET-DO-NOT-LEAK", 1000000+shared.bots.Add(1))}
+	g := &gateway{t: t, dir: t.TempDir(), token: fmt.Sprintf("%d:TOKEN-SECRET-DO-NOT-LEAK", 1000000+shared.bots.Add(1)), worker: shared.worker.Addr}
 	var err error
 	if g.sim, err = telegramsim.Start("127.0.0.1:0", telegramsim.Options{Token: g.token, FirstUpdateID: firstUpdate}); err != nil {
 		t.Fatal(err)
@@ -98,9 +100,14 @@ func newGateway(t *testing.T, firstUpdate int64) *gateway {
 }
 
 // withoutCodex gives the gateway a worker that finds no Codex.
-func (g *gateway) withoutCodex() {
+func (g *gateway) withoutCodex() { g.withWorker("ORCHESTRATOR_CODEX_BIN=no-such-codex") }
+
+// withAWorkerOfItsOwn: what is done to it concerns no other gateway.
+func (g *gateway) withAWorkerOfItsOwn() { g.withWorker() }
+
+func (g *gateway) withWorker(env ...string) {
 	g.t.Helper()
-	worker, err := startWorker(filepath.Join(g.dir, "worker"), "ORCHESTRATOR_CODEX_BIN=no-such-codex")
+	worker, err := startWorker(filepath.Join(g.dir, "worker"), env...)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -109,7 +116,52 @@ func (g *gateway) withoutCodex() {
 			g.t.Error(err)
 		}
 	})
-	g.env = append(g.env, "CHANNEL_ORCHESTRATOR_ADDR="+worker.Addr)
+	g.worker = worker.Addr
+}
+
+// runningTurn waits until Codex runs for this bot, and returns the turn's id.
+func (g *gateway) runningTurn(ctx context.Context, worker orchestratorv1.OrchestratorServiceClient) string {
+	g.t.Helper()
+	bot, _, _ := strings.Cut(g.token, ":")
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		listed, err := worker.ListTurns(ctx, &orchestratorv1.ListTurnsRequest{UnacknowledgedOnly: true})
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		for _, turn := range listed.GetTurns() {
+			// Its thread is known once Codex has said something.
+			if strings.HasPrefix(turn.GetTurnId(), bot+"-") && turn.GetThreadId() != "" {
+				return turn.GetTurnId()
+			}
+		}
+		<-tick.C
+	}
+}
+
+// cancelTurn asks the worker to stop the gateway's turn, as /cancel does.
+func (g *gateway) cancelTurn() {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	worker := orchestratorv1.NewOrchestratorServiceClient(g.dial(g.worker))
+	if _, err := worker.CancelTurn(ctx, &orchestratorv1.CancelTurnRequest{TurnId: g.runningTurn(ctx, worker)}); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// drainWorker takes the gateway's worker out of service, with no patience for what
+// runs.
+func (g *gateway) drainWorker() {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	worker := orchestratorv1.NewOrchestratorServiceClient(g.dial(g.worker))
+	g.runningTurn(ctx, worker)
+	if _, err := worker.DrainWorker(ctx, &orchestratorv1.DrainWorkerRequest{Patience: durationpb.New(0)}); err != nil {
+		g.t.Fatal(err)
+	}
 }
 
 func (g *gateway) say(text string) telegramsim.Injected {
@@ -122,7 +174,7 @@ func (g *gateway) start(args []string, env ...string) *harness.Process {
 	p, err := harness.Start(harness.Command{Path: shared.programs.Path("gateway"), Args: args, Dir: g.dir, Env: append([]string{
 		"CHANNEL_TOKEN=" + g.token,
 		"CHANNEL_TELEGRAM_API_URL=" + g.sim.URL,
-		"CHANNEL_ORCHESTRATOR_ADDR=" + shared.worker.Addr,
+		"CHANNEL_ORCHESTRATOR_ADDR=" + g.worker,
 		"CHANNEL_ALLOWED_CHAT_IDS=1000",
 		"CHANNEL_CURSOR_STATE_PATH=cursor.json", "CHANNEL_STORE=gateway.db",
 		"CHANNEL_LISTEN_ADDR=", "CHANNEL_METRICS_ADDR=", "CHANNEL_SEND_RATE=0", "CHANNEL_LOG_LEVEL=debug",
