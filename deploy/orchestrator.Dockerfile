@@ -7,10 +7,12 @@ ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS worker
 RUN { test -s /etc/ssl/certs/ca-certificates.crt && command -v git; } >/dev/null || \
     { apt-get update && apt-get install -y --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/*; }
-RUN mkdir -p /var/lib/telecodex/codex && chmod -R 700 /var/lib/telecodex && chown -R 10002:10002 /var/lib/telecodex
+# Empty: replicas that begin at once on a new volume each copy what is here to it, and
+# stumble over one another's directories. The worker makes its own, CODEX_HOME too.
+RUN install -d -m 700 -o 10002 -g 10002 /var/lib/telecodex
 COPY bin/image/orchestrator bin/image/telecodex-contain /usr/local/bin/
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-    HOME=/var/lib/telecodex CODEX_HOME=/var/lib/telecodex/codex ORCHESTRATOR_STATE_DIR=/var/lib/telecodex/state
+    HOME=/var/lib/telecodex CODEX_HOME=/var/lib/telecodex/codex ORCHESTRATOR_STATE_SLOTS_DIR=/var/lib/telecodex/workers
 USER 10002:10002
 WORKDIR /var/lib/telecodex
 VOLUME /var/lib/telecodex

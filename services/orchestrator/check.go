@@ -97,7 +97,8 @@ func (c Config) checkCodex(ctx context.Context) []checkup.Finding {
 		return []checkup.Finding{checkup.Broken("containment", err.Error(), "the worker cannot start processes")}
 	}
 	defer supervisor.Close() // nothing runs any more
-	engine := codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(dir), c.CodexEnv, nil), Supervisor: supervisor})
+	base, home := c.checkHome(dir)
+	engine := codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(base, c.CodexEnv, nil), Supervisor: supervisor})
 	found := checkup.Well("codex", "%s", native)
 	if codex.IsScript(native) {
 		binary := "the native binary"
@@ -106,11 +107,7 @@ func (c Config) checkCodex(ctx context.Context) []checkup.Finding {
 		}
 		found = checkup.Doubtful("codex", native+" is a script", "name "+binary+" in ORCHESTRATOR_CODEX_BIN: to stop the script need not stop what it has started")
 	}
-	first := []checkup.Finding{found}
-	if c.CodexHome != "" {
-		first = append(first, checkup.Present("codex home", c.CodexHome,
-			"without it every turn fails: `codex login` as this user makes it; or make it with mode 700, or name another in ORCHESTRATOR_CODEX_HOME"))
-	}
+	first := append([]checkup.Finding{found}, home...)
 	asked := []func(context.Context) checkup.Finding{
 		func(ctx context.Context) checkup.Finding { return checkVersion(ctx, engine) },
 		func(ctx context.Context) checkup.Finding { return c.checkLogin(ctx, engine) },
@@ -121,6 +118,26 @@ func (c Config) checkCodex(ctx context.Context) []checkup.Finding {
 	}
 	return slices.Concat(first, sideBySide(ctx, asked),
 		[]checkup.Finding{c.checkAllowed(), checkup.Containment("containment", supervisor.Containment())})
+}
+
+// checkHome looks for CODEX_HOME, and returns what Codex is asked with. A worker with
+// slots makes one that is missing when it starts: until then an empty one beneath dir
+// stands for it.
+func (c Config) checkHome(dir string) (codex.Base, []checkup.Finding) {
+	const name = "codex home"
+	base := c.base(dir)
+	if c.CodexHome == "" {
+		return base, nil
+	}
+	if _, err := os.Stat(c.CodexHome); c.StateSlotsDir != "" && errors.Is(err, fs.ErrNotExist) {
+		base.CodexHome = filepath.Join(dir, "codex")
+		if err := os.Mkdir(base.CodexHome, 0o700); err != nil {
+			return base, []checkup.Finding{checkup.Broken(name, err.Error(), "let this user write to the directory for temporary files")}
+		}
+		return base, checkup.Directory(name, c.CodexHome, false, "name another in ORCHESTRATOR_CODEX_HOME")[:1]
+	}
+	return base, []checkup.Finding{checkup.Present(name, c.CodexHome,
+		"without it every turn fails: `codex login` as this user makes it; or make it with mode 700, or name another in ORCHESTRATOR_CODEX_HOME")}
 }
 
 // sideBySide asks all at once, each for at most askLimit.

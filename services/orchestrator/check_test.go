@@ -144,6 +144,24 @@ func TestCodexIsTriedAsATurnUsesIt(t *testing.T) {
 	}
 }
 
+// A worker with slots makes the CODEX_HOME that is missing, so its doctor does not ask
+// for it; it makes none itself.
+func TestWithSlotsTheHomeIsMade(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	config.StateSlotsDir, config.WorkspaceDir = filepath.Join(t.TempDir(), "workers"), ""
+	config.CodexHome = filepath.Join(t.TempDir(), "login", "codex")
+	found := examined(t, config)
+	if f := found["codex home"]; f.Verdict == checkup.Fail || !strings.Contains(f.Detail, config.CodexHome) || !strings.Contains(f.Detail, "it will be made") {
+		t.Errorf("%+v", f)
+	}
+	expect(t, found, "codex version", checkup.OK, "0.169.0")
+	expect(t, found, "sandbox workspace-write", checkup.OK, "a command ran in it")
+	if _, err := os.Stat(filepath.Dir(config.CodexHome)); err == nil {
+		t.Error("doctor made it")
+	}
+}
+
 func TestMendNamesTheFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("not on windows: files have no such modes on Windows")

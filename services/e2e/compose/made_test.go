@@ -156,3 +156,25 @@ func TestDoctorKnowsWhatAContainerForbids(t *testing.T) {
 		t.Errorf("in compose's container: %v\n%s", err, well)
 	}
 }
+
+// What an image has where its volume lies is copied to a new volume by every replica
+// that begins: those that begin at once make the same directories, and one fails. So
+// there is nothing, for a user and a mode alone are copied without harm.
+func TestAnImageHasNothingForItsVolume(t *testing.T) {
+	s := newStack(t, "telecodex-images", nil)
+	s.compose("build", "--quiet", "gateway", "orchestrator")
+	for service, want := range map[string]string{"gateway": " 10001/10001 ", "orchestrator": "drwx------ 10002/10002 "} {
+		container := strings.TrimSpace(must(t, nil, "docker", "create", s.project+"-"+service))
+		listed := must(t, nil, "sh", "-c", `docker export "$1" | tar --list --verbose --numeric-owner`, "sh", container)
+		must(t, nil, "docker", "rm", "--force", "--volumes", container)
+		var there []string
+		for line := range strings.Lines(listed) {
+			if strings.Contains(line, " var/lib/telecodex/") {
+				there = append(there, line)
+			}
+		}
+		if len(there) != 1 || !strings.Contains(there[0], want) {
+			t.Errorf("%s: %q", service, there)
+		}
+	}
+}
