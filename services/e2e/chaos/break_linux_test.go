@@ -31,6 +31,9 @@ func brokenChanges() []change {
 		{"store/turns.go", "work = 'lane' ORDER BY generation, update_id LIMIT 1`, q.bot, sessionID)",
 			"work = 'lane' ORDER BY ` + laneOrder() + ` LIMIT 1`, q.bot, sessionID)"},
 		{"store/steps.go", "AND o.update_id < u.update_id)`", "AND o.update_id ` + before() + ` u.update_id)`"},
+		// What was being sent when a gateway died is sent again as if it were sent for
+		// the first time.
+		{"store/outbox.go", "UPDATE outbox SET in_doubt = in_doubt + 1, reason", "UPDATE outbox SET in_doubt = in_doubt + ` + doubts() + `, reason"},
 		// A RunTurn that broke off is sent again, to whichever worker is there.
 		{"dispatch/effects.go", "runTurn(ctx, client, ", "runTurn(ctx, retrying{client, r}, "},
 	}
@@ -49,6 +52,13 @@ func laneOrder() string {
 		return "generation DESC, update_id DESC"
 	}
 	return "generation, update_id"
+}
+
+func doubts() string {
+	if broken("doubt") {
+		return "0"
+	}
+	return "1"
 }
 
 func before() string {

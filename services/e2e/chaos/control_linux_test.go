@@ -21,6 +21,7 @@ func TestChaosNoticesWhatIsBroken(t *testing.T) {
 	t.Parallel()
 	lost := func(v Verdict) int { return v.Lost }
 	runTwice := func(v Verdict) int { return v.RunTwice }
+	unexcused := func(v Verdict) int { return v.Unexcused }
 	outOfOrder := func(v Verdict) int { return v.OutOfOrder }
 	for _, tt := range []struct {
 		name   string
@@ -39,6 +40,9 @@ func TestChaosNoticesWhatIsBroken(t *testing.T) {
 		{"a retry policy on RunTurn", "retry", func(c *Config) {
 			c.Workers[0] = always(Life{Within: 700 * time.Millisecond, Pause: 200 * time.Millisecond})
 		}, runTwice, func(r Report) bool { return runTwice(r.Verdict) > 0 }},
+		{"a second send that is not told from the first", "doubt", func(c *Config) {
+			c.Gateways[0] = always(Life{At: crashpoint.Answered, Hit: 3, Within: 2 * time.Second})
+		}, unexcused, func(r Report) bool { return unexcused(r.Verdict) > 0 }},
 		{"a lane without order", "order", func(c *Config) { c.Chats = 3 }, outOfOrder, func(r Report) bool { return outOfOrder(r.Verdict) > 0 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

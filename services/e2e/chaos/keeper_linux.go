@@ -79,7 +79,12 @@ func (k *keeper) live(ctx context.Context, p *harness.Process, life Life) error 
 			if err := k.freeze(ctx, p, life.Freeze); err != nil {
 				return err
 			}
-			sleep(ctx, time.Second)
+			select {
+			case <-p.Done(): // it has found another one in its place
+				how = ""
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
 		}
 	case <-k.orders:
 		how = "together with the gateway"
