@@ -61,6 +61,15 @@ type system struct {
 	codexLog string
 	worker   *harness.Process
 	gateway  *harness.Process
+	programs *harness.Programs // gateway and worker of its own; nil: those that all have
+}
+
+// path is where the gateway or the worker stands.
+func (s *system) path(name string) string {
+	if s.programs != nil {
+		return s.programs.Path(name)
+	}
+	return built.Path(name)
 }
 
 // newSystem starts nothing but Telegram. A prompt may choose its scenario.
@@ -96,7 +105,7 @@ func newSystem(t *testing.T) *system {
 func (s *system) startWorker(env ...string) {
 	s.t.Helper()
 	var err error
-	s.worker, err = harness.Start(harness.Command{Path: built.Path("orchestrator"), Dir: s.dir, Env: append([]string{
+	s.worker, err = harness.Start(harness.Command{Path: s.path("orchestrator"), Dir: s.dir, Env: append([]string{
 		"ORCHESTRATOR_LISTEN_ADDR=" + s.addr,
 		"ORCHESTRATOR_METRICS_ADDR=off",
 		"ORCHESTRATOR_CODEX_BIN=" + built.Path("fakecodex"),
@@ -112,7 +121,7 @@ func (s *system) startWorker(env ...string) {
 
 func (s *system) startGateway(args []string, env ...string) *harness.Process {
 	s.t.Helper()
-	p, err := harness.Start(harness.Command{Path: built.Path("gateway"), Args: args, Dir: s.dir, Env: append([]string{
+	p, err := harness.Start(harness.Command{Path: s.path("gateway"), Args: args, Dir: s.dir, Env: append([]string{
 		"CHANNEL_TOKEN=" + telegramsim.DefaultToken,
 		"CHANNEL_TELEGRAM_API_URL=" + s.sim.URL,
 		"CHANNEL_ORCHESTRATOR_ADDR=" + s.addr,
