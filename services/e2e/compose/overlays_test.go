@@ -83,6 +83,67 @@ func ask(t *testing.T, conn *grpc.ClientConn, token string) (reached int, err er
 	return reached, err
 }
 
+// serial is the number of the certificate that a server shows to the operator.
+func serial(t *testing.T, dir, addr string) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "operator.pem"), filepath.Join(dir, "operator.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2"}}}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
+
+// renewed signs every certificate again, as docs/DEPLOY.md says, while a stream is open:
+// who connects afterwards sees the new ones, and the stream goes on.
+func renewed(t *testing.T, w *watched, env []string, conn *grpc.ClientConn, token, dir string, addrs ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token), 2*patience)
+	defer cancel()
+	stream, err := gatewayv1.NewGatewayServiceClient(conn).WatchCycles(ctx, &gatewayv1.WatchCyclesRequest{})
+	if err == nil {
+		_, err = stream.Header()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := map[string]string{}
+	for _, addr := range addrs {
+		before[addr] = serial(t, dir, addr)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`(?m)^sign.*$`).FindAllString(string(text), -1)
+	if len(lines) != 5 {
+		t.Fatalf("these lines sign: %q", lines)
+	}
+	must(t, nil, "sh", "-ec", "cd '"+filepath.Dir(dir)+"'\n"+strings.Join(lines, "\n"))
+	must(t, env, "make", "up")
+	for _, addr := range addrs {
+		w.until("the old certificate is shown at "+addr, func() (any, bool) { now := serial(t, dir, addr); return now, now != before[addr] })
+	}
+	w.sim.write(123456789, "renewed")
+	w.answer(123456789, "You said: renewed")
+	for { // the only message since the stream began
+		report, err := stream.Recv()
+		if err != nil {
+			t.Fatalf("a stream did not outlive the change of certificates: %v", err)
+		}
+		if report.GetReport().GetFetchedCount() > 0 {
+			return
+		}
+	}
+}
+
 // follows runs make logs until it shows a line with a text, and ends it.
 func follows(t *testing.T, env []string, text string) {
 	t.Helper()
@@ -114,7 +175,8 @@ func follows(t *testing.T, env []string, text string) {
 
 // The overlays that need no database, as people start them: make up with TLS and
 // Prometheus answers a message; who has no certificate, or no token, is refused, by the
-// gateway and by a worker; an operator probes them as docs/PROBES.md says; Prometheus reads the metrics over TLS; make logs follows;
+// gateway and by a worker; an operator probes them as docs/PROBES.md says; Prometheus reads the metrics over TLS,
+// the dashboard shows how long certificates last; they are renewed under an open stream; make logs follows;
 // make down, which is told of no overlay, leaves nothing.
 func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 	needEngine(t)
@@ -169,6 +231,8 @@ func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 		well := w.targets()
 		return well, well["telecodex-gateway"] == 1 && well["telecodex-orchestrator"] == 1
 	})
+	w.certificates()
+	renewed(t, w, env, conn, strings.TrimSpace(string(token)), dir, "127.0.0.1:"+worker, "127.0.0.1:"+gateway)
 	follows(t, env, "turn settled")
 
 	must(t, nil, "make", "down")
