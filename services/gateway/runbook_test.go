@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,6 +34,49 @@ func TestRunbookExplainsEveryCode(t *testing.T) {
 	explained := collect("(?m)^\\| `([a-z]+(?:-[a-z]+)+)` \\| .+ \\| .+ \\| .+ \\|$", runbook)
 	if len(codes) < 10 || !slices.Equal(codes, explained) {
 		t.Errorf("codes     %q\nexplained %q", codes, explained)
+	}
+}
+
+// Which codes are never raised is said of those, and of no other: the program names
+// them nowhere but in the table of codes.
+func TestRunbookSaysWhichCodesAreNeverRaised(t *testing.T) {
+	t.Parallel()
+	const table = "internal/cycle/detail.go"
+	source, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runbook, err := os.ReadFile("../../docs/RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var program strings.Builder
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || filepath.ToSlash(path) == table {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		program.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile(`(?s)// Codes of details\.\nconst \((.*?)\n\)`).Find(source)
+	named, never := 0, 0
+	for _, code := range regexp.MustCompile(`([A-Z][A-Za-z]+) += "([a-z-]+)"`).FindAllStringSubmatch(string(block), -1) {
+		raised := regexp.MustCompile(`\b` + code[1] + `\b`).MatchString(program.String())
+		saidNever := strings.Contains(string(runbook), "| `"+code[2]+"` | never raised: ")
+		if raised == saidNever {
+			t.Errorf("%s: raised: %v, the runbook says never: %v", code[2], raised, saidNever)
+		}
+		named++
+		if saidNever {
+			never++
+		}
+	}
+	if named < 10 || never == 0 {
+		t.Errorf("%d codes, %d of them never raised", named, never)
 	}
 }
 

@@ -174,3 +174,38 @@ func TestEveryGoldenReportIsPlayed(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryCodeHasAGoldenReport, as far as it can be raised here.
+func TestEveryCodeHasAGoldenReport(t *testing.T) {
+	t.Parallel()
+	elsewhere := map[string]string{
+		"orchestrator-error": "a worker that is newer than this one raises it: TestOutcomesAndWhatThePersonIsTold plays one",
+	}
+	runbook, err := os.ReadFile("../../../docs/RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var played strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		played.Write(text)
+	}
+	codes := regexp.MustCompile("(?m)^\\| `([a-z]+(?:-[a-z]+)+)` \\| (never raised: )?.+ \\| .+ \\| .+ \\|$").FindAllStringSubmatch(string(runbook), -1)
+	for _, code := range codes {
+		_, exempt := elsewhere[code[1]]
+		golden := strings.Contains(played.String(), `"code": "`+code[1]+`"`)
+		if want := code[2] == "" && !exempt; golden != want {
+			t.Errorf("%s: a golden report: %v, expected: %v", code[1], golden, want)
+		}
+	}
+	if len(codes) < 10 {
+		t.Errorf("%d codes in the runbook", len(codes))
+	}
+}

@@ -87,7 +87,11 @@ func (r *runner) finish() (store.Outcome, []store.Message) {
 		return o, nil // the answer to /cancel says so
 	}
 	o.Name, o.ErrorCode, o.ErrorMessage = failed, cycle.CodexExecFailed, f.GetErrorDetail().GetMessage()+looked(f.GetErrorDetail())
-	switch f.GetErrorDetail().GetCause() {
+	cause := f.GetErrorDetail().GetCause()
+	if _, known := orchestratorv1.FinishCause_name[int32(cause)]; !known || cause == orchestratorv1.FinishCause_FINISH_CAUSE_UNSPECIFIED {
+		o.ErrorCode = cycle.OrchestratorError // of a worker that is newer than this gateway
+	}
+	switch cause {
 	case orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT:
 		o.ErrorCode, o.ErrorMessage = cycle.CodexTimeout, timeoutMessage
 	case orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_MISMATCH:

@@ -327,6 +327,8 @@ func TestOutcomesAndWhatThePersonIsTold(t *testing.T) {
 		{"not resumable, though no thread was asked for", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE), cycle.CodexExecFailed, told(cycle.CodexExecFailed, orchestratorv1.FinishCause_FINISH_CAUSE_THREAD_NOT_RESUMABLE)},
 		{"overall limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT), cycle.CodexTimeout, told(cycle.CodexTimeout, orchestratorv1.FinishCause_FINISH_CAUSE_TIMEOUT)},
 		{"no-event limit", ending(failedState, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT), cycle.CodexTimeout, told(cycle.CodexTimeout, orchestratorv1.FinishCause_FINISH_CAUSE_IDLE_TIMEOUT)},
+		{"a cause that this gateway does not know", ending(failedState, 1000), cycle.OrchestratorError, told(cycle.OrchestratorError, 1000)},
+		{"no cause", ending(failedState, 0), cycle.OrchestratorError, told(cycle.OrchestratorError, 0)},
 		{"cancelled", ending(orchestratorv1.TurnState_TURN_STATE_CANCELLED, orchestratorv1.FinishCause_FINISH_CAUSE_CANCELLED), cycle.TurnCancelled, ""},
 		{"left in good order without a word", ending(orchestratorv1.TurnState_TURN_STATE_SUCCEEDED, 0), "", ""},
 	}
