@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/prototext"
 
@@ -188,11 +189,8 @@ func wantNoSecret(t *testing.T, f *follow, secret string) {
 	if strings.Contains(prototext.Format(underTest.get(t, f.turnID)), secret) {
 		t.Error("it is in GetTurn's answer")
 	}
-	// An error that quotes what the turn left behind would show it.
-	_, err := underTest.client.AcknowledgeTurn(t.Context(), &orchestratorv1.AcknowledgeTurnRequest{TurnId: "no-such-turn"})
-	if strings.Contains(status.Convert(err).Message(), secret) {
-		t.Error("it is in an error")
-	}
+	// Errors about this turn, from what the worker keeps of it.
+	wantNoSecretInErrors(t, f.turnID, secret)
 	if underTest.own == nil {
 		return
 	}
@@ -200,6 +198,31 @@ func wantNoSecret(t *testing.T, f *follow, secret string) {
 		t.Error("it is in the worker's log")
 	}
 	wantNoFileWith(t, underTest.own.StateDir(), secret)
+}
+
+// wantNoSecretInErrors has a turn's id used again with another input: those errors
+// are made from what the worker knows of the turn.
+func wantNoSecretInErrors(t *testing.T, turnID, secret string) {
+	t.Helper()
+	for name, change := range map[string]func(*orchestratorv1.RunTurnRequest){
+		"prompt":  func(r *orchestratorv1.RunTurnRequest) { r.Prompt = "another prompt" },
+		"session": func(r *orchestratorv1.RunTurnRequest) { r.SessionId = "another session" },
+	} {
+		in := underTest.request(t, "")
+		in.TurnId = turnID
+		change(in)
+		stream, err := underTest.client.RunTurn(t.Context(), in)
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		refused := status.Convert(err)
+		if refused.Code() != codes.AlreadyExists {
+			t.Errorf("the turn's id with another %s: %v", name, err)
+		}
+		if strings.Contains(prototext.Format(refused.Proto()), secret) {
+			t.Errorf("it is in the error about another %s", name)
+		}
+	}
 }
 
 // wantNoFileWith searches the files beneath a directory, journal and write-ahead

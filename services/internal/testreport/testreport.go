@@ -19,6 +19,9 @@ type Summary struct {
 	Passed  int
 	Failed  int
 	Skipped []Skip
+	// LeftOut is what packages said in lines that begin with "left out: ": tests that
+	// do not belong to the run, and are not counted.
+	LeftOut []string
 }
 
 // Skip is a test that did not run.
@@ -112,8 +115,15 @@ func (r *reader) testEnded(e event) {
 	}
 }
 
+const leftOut = "left out: "
+
 func (r *reader) packageEnded(e event) {
 	tests := r.tests[e.Package]
+	for line := range strings.Lines(r.output(e.Package, "").String()) {
+		if what, ok := strings.CutPrefix(line, leftOut); ok {
+			r.summary.LeftOut = append(r.summary.LeftOut, e.Package+": "+strings.TrimSpace(what))
+		}
+	}
 	switch {
 	case e.Action == "skip" || e.Action == "pass" && tests == 0: // no test files, or none selected
 	case e.Action == "pass":
@@ -180,9 +190,16 @@ func reason(output string) string {
 	return strings.Join(said, " ")
 }
 
-// Write writes the end of the report: what was skipped, then the three numbers.
+// Write writes the end of the report: what was left out, where anything was, what was
+// skipped, then the three numbers.
 func (s Summary) Write(w io.Writer) error {
 	var text strings.Builder
+	if len(s.LeftOut) > 0 {
+		text.WriteString("\nLeft out:\n")
+	}
+	for _, what := range s.LeftOut {
+		fmt.Fprintf(&text, "  %s\n", what)
+	}
 	text.WriteString("\nSkipped:")
 	if len(s.Skipped) == 0 {
 		text.WriteString(" nothing\n")

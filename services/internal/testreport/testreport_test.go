@@ -36,6 +36,17 @@ func TestRead(t *testing.T) {
 			prints: "ok    p  2 tests, 1.2 s\n",
 		},
 		{
+			name: "what a package leaves out is kept",
+			stream: `{"Action":"output","Package":"p","Output":"left out: TestA, TestB\n"}
+{"Action":"output","Package":"p","Test":"TestC","Output":"left out: not what a test says\n"}
+{"Action":"pass","Package":"p","Test":"TestC","Elapsed":0}
+{"Action":"output","Package":"p","Output":"PASS\n"}
+{"Action":"pass","Package":"p","Elapsed":0.1}
+`,
+			want:   Summary{Passed: 1, LeftOut: []string{"p: TestA, TestB"}},
+			prints: "ok    p  1 tests, 0.1 s\n",
+		},
+		{
 			name: "the output of a failed test is shown",
 			stream: `{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: wrong\n"}
 {"Action":"output","Package":"p","Test":"TestB","Output":"noise\n"}
@@ -106,11 +117,11 @@ func TestRead(t *testing.T) {
 
 func TestSummaryListsWhatWasSkipped(t *testing.T) {
 	var out bytes.Buffer
-	summary := Summary{Passed: 3, Failed: 1, Skipped: []Skip{{"p", "TestA", "no npm"}, {"q", "TestB", ""}}}
+	summary := Summary{Passed: 3, Failed: 1, Skipped: []Skip{{"p", "TestA", "no npm"}, {"q", "TestB", ""}}, LeftOut: []string{"r: TestC"}}
 	if err := summary.Write(&out); err != nil {
 		t.Fatal(err)
 	}
-	want := "\nSkipped:\n  p TestA: no npm\n  q TestB: (no reason given)\n3 passed, 1 failed, 2 skipped\n"
+	want := "\nLeft out:\n  r: TestC\n\nSkipped:\n  p TestA: no npm\n  q TestB: (no reason given)\n3 passed, 1 failed, 2 skipped\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
 	}
