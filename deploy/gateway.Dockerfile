@@ -6,12 +6,13 @@ ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS base
 RUN test -s /etc/ssl/certs/ca-certificates.crt || \
     { apt-get update && apt-get install -y --no-install-recommends ca-certificates; }
-RUN mkdir -p /image/var/lib/telecodex /image/etc/ssl/certs && chmod 700 /image/var/lib/telecodex && \
+RUN install -d -m 700 -o 10001 -g 10001 /image/var/lib/telecodex && mkdir -p /image/etc/ssl/certs && \
     cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
 
 FROM scratch
 COPY --from=base /image/etc /etc
-COPY --from=base --chown=10001:10001 /image/var/lib/telecodex /var/lib/telecodex
+# What is copied by itself gets mode 755; what is in it keeps its own.
+COPY --from=base /image/var/lib /var/lib
 COPY bin/image/gateway /usr/local/bin/gateway
 ENV PATH=/usr/local/bin
 USER 10001:10001

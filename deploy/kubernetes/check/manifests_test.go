@@ -79,6 +79,36 @@ func TestEveryObjectIsWhatItsAPIKnows(t *testing.T) {
 	}
 }
 
+// What is misspelt, or of another type, is not taken for what an API knows.
+func TestAnUnknownFieldIsRefused(t *testing.T) {
+	for _, text := range []string{"spec: {replica: 2}", "spec: {replicas: two}", "spec: {template: {spec: {containers: [{imagePullPolice: Always}]}}}"} {
+		if err := yaml.UnmarshalStrict([]byte(text), &appsv1.Deployment{}); err == nil {
+			t.Errorf("%s is taken", text)
+		}
+	}
+}
+
+// What is mounted is a volume of the pod, or of its own disk.
+func TestMountsNameVolumes(t *testing.T) {
+	set := render(t, filepath.Join("..", "base"))["StatefulSet orchestrator"].(*appsv1.StatefulSet)
+	for name, pod := range pods(t) {
+		volumes := map[string]bool{}
+		for _, volume := range pod.Spec.Volumes {
+			volumes[volume.Name] = true
+		}
+		if name == "orchestrator" {
+			for _, claim := range set.Spec.VolumeClaimTemplates {
+				volumes[claim.Name] = true
+			}
+		}
+		for _, mount := range pod.Spec.Containers[0].VolumeMounts {
+			if !volumes[mount.Name] {
+				t.Errorf("%s: at %s the volume %q is mounted, and there is none", name, mount.MountPath, mount.Name)
+			}
+		}
+	}
+}
+
 // pods are the pods of the two services.
 func pods(t *testing.T) map[string]corev1.PodTemplateSpec {
 	t.Helper()
@@ -122,16 +152,23 @@ func TestPodsAreHeldShort(t *testing.T) {
 			}
 		}
 		mounted(t, name, c)
+		if scheme := c.LivenessProbe.HTTPGet.Scheme; scheme != corev1.URISchemeHTTPS { // its port has a certificate
+			t.Errorf("%s: it is asked whether it lives in %s", name, scheme)
+		}
 	}
 	if len(users) != 2 {
 		t.Errorf("both run as one user: %v", users)
 	}
 }
 
-// mounted holds every path in the environment against what is mounted.
+// mounted holds every path in the environment against what is mounted, and that a
+// setting does not let go of the certificates.
 func mounted(t *testing.T, name string, c corev1.Container) {
 	t.Helper()
 	for _, variable := range c.Env {
+		if strings.HasSuffix(variable.Name, "_INSECURE") {
+			t.Errorf("%s: %s is %s", name, variable.Name, variable.Value)
+		}
 		_, path, given := strings.Cut(variable.Value, "/run/secrets/")
 		if !given {
 			continue
@@ -178,6 +215,13 @@ func TestSelectorsMeetPods(t *testing.T) {
 			for label, value := range selector {
 				if pod.Labels[label] != value {
 					t.Errorf("the %s of the %s selects %s=%s; its pods have %v", what, name, label, value, pod.Labels)
+				}
+			}
+		}
+		for _, rule := range policy.Spec.Ingress {
+			for _, port := range rule.Ports {
+				if !slices.ContainsFunc(pod.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == port.Port.StrVal }) {
+					t.Errorf("%s: no container port for %v of the policy", name, port.Port)
 				}
 			}
 		}

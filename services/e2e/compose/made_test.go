@@ -163,7 +163,7 @@ func TestDoctorKnowsWhatAContainerForbids(t *testing.T) {
 func TestAnImageHasNothingForItsVolume(t *testing.T) {
 	s := newStack(t, "telecodex-images", nil)
 	s.compose("build", "--quiet", "gateway", "orchestrator")
-	for service, want := range map[string]string{"gateway": " 10001/10001 ", "orchestrator": "drwx------ 10002/10002 "} {
+	for service, want := range map[string]string{"gateway": "drwx------ 10001/10001 ", "orchestrator": "drwx------ 10002/10002 "} {
 		container := strings.TrimSpace(must(t, nil, "docker", "create", s.project+"-"+service))
 		listed := must(t, nil, "sh", "-c", `docker export "$1" | tar --list --verbose --numeric-owner`, "sh", container)
 		must(t, nil, "docker", "rm", "--force", "--volumes", container)
