@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telecodex.dev/services/e2e/internal/harness"
+	"telecodex.dev/services/internal/diskfile"
 	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/telegramsim"
 )
@@ -94,10 +95,7 @@ func writeOnce(t *testing.T, path, content string) {
 	if there, err := os.ReadFile(path); err == nil && string(there) == content {
 		return
 	}
-	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := diskfile.Replace(path, []byte(content)); err != nil {
 		t.Fatal(err)
 	}
 }

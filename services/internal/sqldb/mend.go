@@ -54,7 +54,7 @@ func Mend(ctx context.Context, path string, migrations Migrations, now time.Time
 	if m.Rows, err = salvage(ctx, one, fresh, migrations); err != nil {
 		return m, Wrap(mending, err)
 	}
-	kept := path + ".damaged-" + now.UTC().Format("20060102T150405.000Z")
+	kept := Aside(path, now)
 	if err := keep(one, kept); err != nil {
 		return m, errors.Join(Wrap(mending, err), remove(kept))
 	}
@@ -63,6 +63,15 @@ func Mend(ctx context.Context, path string, migrations Migrations, now time.Time
 	}
 	m.Kept = kept
 	return m, nil
+}
+
+// Parts are the ends of the names of the files that a database at a path is made of,
+// itself first.
+var Parts = [...]string{"", "-wal", "-shm"}
+
+// Aside is where a damaged database at path is kept.
+func Aside(path string, now time.Time) string {
+	return path + ".damaged-" + now.UTC().Format("20060102T150405.000Z")
 }
 
 // keep copies a database as it is.
@@ -111,7 +120,7 @@ func copyPages(begin func(string) (*sqlite.Backup, error), path string) error {
 // remove removes a database and what belongs to it.
 func remove(path string) error {
 	var errs []error
-	for _, part := range []string{"", "-wal", "-shm"} {
+	for _, part := range Parts {
 		if err := os.Remove(path + part); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -135,7 +144,7 @@ func salvage(ctx context.Context, from *sql.Conn, path string, m Migrations) (ro
 	case version == 0:
 		return 0, unsound("it does not say which schema it has")
 	}
-	to, err := Open(ctx, path, Migrations{Files: firstOf(m.Files, names[:version])})
+	to, err := Open(ctx, path, Migrations{Files: someFiles{m.Files, names[:version]}})
 	if err != nil {
 		return 0, err
 	}
@@ -158,13 +167,11 @@ func unsound(format string, args ...any) error {
 	return &Error{Op: mending, Kind: Corrupt, Err: fmt.Errorf(format, args...)}
 }
 
-// firstOf are some files of a file system.
+// someFiles are some files of a file system.
 type someFiles struct {
 	fs.FS
 	names []string
 }
-
-func firstOf(files fs.FS, names []string) fs.FS { return someFiles{files, names} }
 
 // Glob implements fs.GlobFS.
 func (s someFiles) Glob(string) ([]string, error) { return s.names, nil }

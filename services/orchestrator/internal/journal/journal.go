@@ -90,10 +90,10 @@ func sound(ctx context.Context, db *sqldb.DB) error {
 // SetAside moves the journal at path, which nobody has open, out of the way, and
 // says where it is.
 func SetAside(path string, now time.Time) (aside string, err error) {
-	aside = path + ".damaged-" + now.UTC().Format("20060102T150405.000Z")
+	aside = sqldb.Aside(path, now)
 	// The file itself first: without it nothing is taken for a journal, whatever of
 	// the rest a crash leaves behind.
-	for _, part := range []string{"", "-wal", "-shm"} {
+	for _, part := range sqldb.Parts {
 		if err := os.Rename(path+part, aside+part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("set the journal aside: %w", err)
 		}
