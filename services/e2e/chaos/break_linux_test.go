@@ -34,8 +34,8 @@ func brokenChanges() []change {
 		// What was being sent when a gateway died is sent again as if it were sent for
 		// the first time.
 		{"store/outbox.go", "UPDATE outbox SET in_doubt = in_doubt + 1, reason", "UPDATE outbox SET in_doubt = in_doubt + ` + doubts() + `, reason"},
-		// A RunTurn that broke off is sent again, to whichever worker is there.
-		{"dispatch/effects.go", "runTurn(ctx, client, ", "runTurn(ctx, retrying{client, r}, "},
+		// A RunTurn that broke off is sent again, to another worker that is there.
+		{"dispatch/effects.go", "runTurn(ctx, client, ", "runTurn(ctx, retrying{client, r, r.head.WorkerID}, "},
 	}
 }
 
@@ -83,10 +83,12 @@ import (
 	"telecodex.dev/services/gateway/internal/workers"
 )
 ` + isBroken + `
-// retrying is a client with a retry policy.
+// retrying is a client with a retry policy. Another worker knows nothing of the
+// journal and the thread of the first.
 type retrying struct {
 	workers.Client
-	r *runner
+	r     *runner
+	first string
 }
 
 type runStream = grpc.ServerStreamingClient[orchestratorv1.RunTurnResponse]
@@ -98,9 +100,9 @@ func (c retrying) RunTurn(ctx context.Context, in *orchestratorv1.RunTurnRequest
 	}
 	return &retriedStream{stream, func() (runStream, error) {
 		time.Sleep(50 * time.Millisecond)
-		in.ExpectedJournalId = ""
+		in.ExpectedJournalId, in.ThreadId = "", ""
 		for _, w := range c.r.m.Workers.Workers() {
-			if client, ok := c.r.m.Workers.Lookup(w.ID); ok {
+			if client, ok := c.r.m.Workers.Lookup(w.ID); ok && w.ID != c.first {
 				return client.RunTurn(ctx, in, opts...)
 			}
 		}

@@ -38,7 +38,7 @@ func TestChaosNoticesWhatIsBroken(t *testing.T) {
 			c.Gateways[0] = always(Life{At: crashpoint.Fetched, Hit: 2, Within: time.Second})
 		}, lost, func(r Report) bool { return r.Done["killed at "+string(crashpoint.Fetched)] > 0 }},
 		{"a retry policy on RunTurn", "retry", func(c *Config) {
-			c.Workers[0] = always(Life{Within: 700 * time.Millisecond, Pause: 200 * time.Millisecond})
+			c.Workers[0] = always(Life{At: crashpoint.Appended, Hit: 2, Within: 10 * time.Second, Pause: 200 * time.Millisecond})
 		}, runTwice, func(r Report) bool { return runTwice(r.Verdict) > 0 }},
 		{"a second send that is not told from the first", "doubt", func(c *Config) {
 			c.Gateways[0] = always(Life{At: crashpoint.Answered, Hit: 3, Within: 2 * time.Second})
