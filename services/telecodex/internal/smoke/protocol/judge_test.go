@@ -160,6 +160,31 @@ func TestNumbersAreJudgedAsNumbers(t *testing.T) {
 	}
 }
 
+// A failed turn that is answered all the same meets the criterion of its scenario:
+// telemetry that counts the answer is valid, and telemetry that does not is not.
+func TestOnlyTelemetryThatContradictsTheReportIsInvalid(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sent, total any
+		want        []int
+	}{
+		"counted":          {1, 1, []int{3}},
+		"not counted":      {1, 0, []int{3}}, // no signal of this scenario's
+		"counted, not one": {0, 1, []int{5}},
+		"no count":         {1, nil, []int{3, 5}},
+		"no number":        {0, "0", []int{5}},
+	} {
+		for _, kind := range []Kind{CodexTimeout, CodexExecFail} {
+			o := broken(t, asExpected(t, Cycles()[kind]), func(report map[string]any) {
+				set(t, report, "sent_count", tt.sent, false)
+				set(t, report, "telemetry.counters.send_total", tt.total, tt.total == nil)
+			})
+			if got := Criteria(Cycles()[kind].Judge(o)); !slices.Equal(got, tt.want) {
+				t.Errorf("%s: %v, want %v", name, got, tt.want)
+			}
+		}
+	}
+}
+
 func TestTheProgramItselfIsJudged(t *testing.T) {
 	for _, c := range Cycles() {
 		good := asExpected(t, c)
