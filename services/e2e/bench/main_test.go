@@ -32,10 +32,6 @@ func run(m *testing.M) (status int, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	programs = sync.OnceValues(func() (harness.Programs, error) {
-		// As the Makefile builds them: without cgo a program starts faster.
-		if err := os.Setenv("CGO_ENABLED", "0"); err != nil {
-			return harness.Programs{}, err
-		}
 		return harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex")
 	})
 	status = m.Run()

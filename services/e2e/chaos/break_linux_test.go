@@ -2,40 +2,33 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"telecodex.dev/services/e2e/internal/harness"
 )
-
-// change is made to a source file of the gateway before it is built.
-type change struct{ file, old, new string }
 
 // breakVariable says which of its promises a broken gateway breaks.
 const breakVariable = "CHAOS_BREAK"
 
 // brokenChanges break a promise each; the code of the gateway itself knows
 // nothing of it.
-func brokenChanges() []change {
-	return []change{
+func brokenChanges() []harness.Change {
+	return []harness.Change{
 		// Updates are confirmed before they are stored.
-		{"poller/poller.go", "\tbefore := p.cursor\n", `	if broken("ack") {
+		{File: "poller/poller.go", Old: "\tbefore := p.cursor\n", New: `	if broken("ack") {
 		_, _ = p.Bot.GetUpdates(ctx, botapi.GetUpdates{Offset: updates[len(updates)-1].ID + 1, Limit: 1, AllowedUpdates: []string{"message", "callback_query"}})
 	}
 	before := p.cursor
 `},
 		// A lane takes the newest work first.
-		{"store/turns.go", "work = 'lane' ORDER BY generation, update_id LIMIT 1`, q.bot, sessionID)",
-			"work = 'lane' ORDER BY ` + laneOrder() + ` LIMIT 1`, q.bot, sessionID)"},
-		{"store/steps.go", "AND o.update_id < u.update_id)`", "AND o.update_id ` + before() + ` u.update_id)`"},
+		{File: "store/turns.go", Old: "work = 'lane' ORDER BY generation, update_id LIMIT 1`, q.bot, sessionID)",
+			New: "work = 'lane' ORDER BY ` + laneOrder() + ` LIMIT 1`, q.bot, sessionID)"},
+		{File: "store/steps.go", Old: "AND o.update_id < u.update_id)`", New: "AND o.update_id ` + before() + ` u.update_id)`"},
 		// What was being sent when a gateway died is sent again as if it were sent for
 		// the first time.
-		{"store/outbox.go", "UPDATE outbox SET in_doubt = in_doubt + 1, reason", "UPDATE outbox SET in_doubt = in_doubt + ` + doubts() + `, reason"},
+		{File: "store/outbox.go", Old: "UPDATE outbox SET in_doubt = in_doubt + 1, reason", New: "UPDATE outbox SET in_doubt = in_doubt + ` + doubts() + `, reason"},
 		// A RunTurn that broke off is sent again, to another worker that is there.
-		{"dispatch/effects.go", "runTurn(ctx, client, ", "runTurn(ctx, retrying{client, r, r.head.WorkerID}, "},
+		{File: "dispatch/effects.go", Old: "runTurn(ctx, client, ", New: "runTurn(ctx, retrying{client, r, r.head.WorkerID}, "},
 	}
 }
 
@@ -133,36 +126,9 @@ func (s *retriedStream) Recv() (*orchestratorv1.RunTurnResponse, error) {
 // buildBroken builds a gateway that breaks the promise that breakVariable names,
 // into a copy of the programs.
 func buildBroken(ctx context.Context, whole harness.Programs, dir string) (harness.Programs, error) {
-	root, err := filepath.Abs(filepath.Join("..", "..", "gateway", "internal"))
+	overlay, err := harness.Overlay(dir, filepath.Join("..", "..", "gateway", "internal"), brokenChanges(), brokenFiles())
 	if err != nil {
 		return harness.Programs{}, err
 	}
-	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	files := brokenFiles()
-	for _, c := range brokenChanges() {
-		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(c.file)))
-		if err != nil {
-			return harness.Programs{}, err
-		}
-		if n := strings.Count(string(source), c.old); n != 1 {
-			return harness.Programs{}, fmt.Errorf("%s has changed: %q is there %d times; the negative controls no longer fit", c.file, c.old, n)
-		}
-		files[c.file] = strings.Replace(string(source), c.old, c.new, 1)
-	}
-	for name, content := range files {
-		path := filepath.Join(dir, strings.ReplaceAll(name, "/", "_"))
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			return harness.Programs{}, err
-		}
-		overlay.Replace[filepath.Join(root, filepath.FromSlash(name))] = path
-	}
-	list, err := json.Marshal(overlay)
-	if err != nil {
-		return harness.Programs{}, err
-	}
-	path := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(path, list, 0o600); err != nil {
-		return harness.Programs{}, err
-	}
-	return whole.Rebuilt(ctx, filepath.Join(dir, "programs"), []string{"-tags=crash", "-overlay=" + path}, "gateway")
+	return whole.Rebuilt(ctx, filepath.Join(dir, "programs"), []string{"-tags=crash", overlay}, "gateway")
 }

@@ -42,10 +42,6 @@ func runTests(m *testing.M) (status int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	// As the Makefile builds them: without cgo a program starts faster.
-	if err := os.Setenv("CGO_ENABLED", "0"); err != nil {
-		return 0, err
-	}
 	whole, worse := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
 	if err := errors.Join(os.Mkdir(whole, 0o700), os.Mkdir(worse, 0o700)); err != nil {
 		return 0, err
