@@ -62,6 +62,7 @@ type system struct {
 	worker   *harness.Process
 	gateway  *harness.Process
 	programs *harness.Programs // gateway and worker of its own; nil: those that all have
+	start    func(harness.Command) (*harness.Process, error)
 }
 
 // path is where the gateway or the worker stands.
@@ -75,7 +76,7 @@ func (s *system) path(name string) string {
 // newSystem starts nothing but Telegram. A prompt may choose its scenario.
 func newSystem(t *testing.T) *system {
 	t.Helper()
-	s := &system{t: t, dir: t.TempDir()}
+	s := &system{t: t, dir: t.TempDir(), start: harness.Start}
 	s.codexLog = filepath.Join(s.dir, "codex.log")
 	var err error
 	if s.sim, err = telegramsim.Start("127.0.0.1:0", telegramsim.Options{}); err != nil {
@@ -105,7 +106,7 @@ func newSystem(t *testing.T) *system {
 func (s *system) startWorker(env ...string) {
 	s.t.Helper()
 	var err error
-	s.worker, err = harness.Start(harness.Command{Path: s.path("orchestrator"), Dir: s.dir, Env: append([]string{
+	s.worker, err = s.start(harness.Command{Path: s.path("orchestrator"), Dir: s.dir, Env: append([]string{
 		"ORCHESTRATOR_LISTEN_ADDR=" + s.addr,
 		"ORCHESTRATOR_METRICS_ADDR=off",
 		"ORCHESTRATOR_CODEX_BIN=" + built.Path("fakecodex"),
@@ -121,7 +122,7 @@ func (s *system) startWorker(env ...string) {
 
 func (s *system) startGateway(args []string, env ...string) *harness.Process {
 	s.t.Helper()
-	p, err := harness.Start(harness.Command{Path: s.path("gateway"), Args: args, Dir: s.dir, Env: append([]string{
+	p, err := s.start(harness.Command{Path: s.path("gateway"), Args: args, Dir: s.dir, Env: append([]string{
 		"CHANNEL_TOKEN=" + telegramsim.DefaultToken,
 		"CHANNEL_TELEGRAM_API_URL=" + s.sim.URL,
 		"CHANNEL_ORCHESTRATOR_ADDR=" + s.addr,

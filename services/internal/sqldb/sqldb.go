@@ -192,7 +192,7 @@ const (
 	ReadOnly         // the disk or file cannot be written
 	Corrupt          // the file is not a sound database
 	Busy             // another process holds the file, or what is to be written
-	IO               // the disk failed to read or write
+	IO               // the disk failed to read
 	Unavailable      // the server cannot be reached, or ended the connection
 )
 
@@ -237,9 +237,24 @@ func Wrap(op string, err error) error {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return &Error{op, Busy, err}
 	case sqlite3.SQLITE_IOERR:
+		if refusesWrites(lite.Code()) {
+			return &Error{op, ReadOnly, err}
+		}
 		return &Error{op, IO, err}
 	}
 	return &Error{op, Other, err}
+}
+
+// refusesWrites says whether the disk failed to take something. SQLite names so what the
+// system refuses of a file that is open already, whether the disk is read-only, has a
+// limit, or fails.
+func refusesWrites(code int) bool {
+	switch code {
+	case sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
+		sqlite3.SQLITE_IOERR_DELETE, sqlite3.SQLITE_IOERR_SHMSIZE:
+		return true
+	}
+	return false
 }
 
 // KindOf returns the kind of a failure, Other for errors of another origin.

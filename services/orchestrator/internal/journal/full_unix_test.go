@@ -31,7 +31,7 @@ func TestWriteRefusedBySystemLeavesTheJournalUsable(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if kind := sqldb.KindOf(err); kind != sqldb.IO && kind != sqldb.Full {
+	if kind := sqldb.KindOf(err); kind != sqldb.ReadOnly && kind != sqldb.Full {
 		t.Errorf("the commit that did not fit: %v", err)
 	}
 	wait(t, log, events, journal.Update{})
