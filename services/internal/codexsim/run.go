@@ -64,7 +64,7 @@ func Run(p Process) int {
 
 // turn is one run of a scenario.
 type turn struct {
-	ctx      context.Context // ends with SIGINT, while play runs
+	ctx      context.Context // ends with SIGINT; of an instant scenario nil
 	inv      invocation
 	process  Process
 	getenv   func(string) string
@@ -114,8 +114,15 @@ func (t *turn) prepare() error {
 	return t.openThread()
 }
 
-// run plays the scenario, between the two lines of the log.
+// run plays the scenario, between the two lines of the log. Who has read the first
+// may interrupt it. An instant scenario is over before it could be interrupted:
+// listening for SIGINT would cost it a fifth of its time.
 func (t *turn) run() int {
+	if !t.scenario.instant {
+		var stop func()
+		t.ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+	}
 	log, err := openLog(t)
 	if err != nil {
 		fmt.Fprintln(t.process.Stderr, "fakecodex:", err)
@@ -130,15 +137,11 @@ func (t *turn) run() int {
 }
 
 // play runs the scenario until it ends or SIGINT comes, which Codex answers with
-// status 1 and no terminal event. An instant scenario is over before it could be
-// interrupted: listening for SIGINT would cost it a fifth of its time.
+// status 1 and no terminal event.
 func (t *turn) play() int {
 	if t.scenario.instant {
 		return t.status(t.scenario.play(t))
 	}
-	var stop func()
-	t.ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	done := make(chan int, 1)
 	go func() { done <- t.scenario.play(t) }()
 	interrupted := t.ctx.Done()
