@@ -155,7 +155,7 @@ func TestChaos(t *testing.T) {
 	// The compiler would take the time away from what runs beside it. Whether this
 	// succeeds, the other test says.
 	_, _ = broken()
-	length := time.Duration(setting(t, "CHAOS_SECONDS", 25)) * time.Second
+	length := time.Duration(setting(t, "CHAOS_SECONDS", 60)) * time.Second
 	seed := setting(t, "CHAOS_SEED", 1)
 	for _, tt := range []struct {
 		name, containment string

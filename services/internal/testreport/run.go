@@ -31,7 +31,8 @@ func Run(ctx context.Context, args []string, env lifecycle.Lookup, stdout, stder
 		fmt.Fprintf(stderr, "testreport: with CI=true the race detector is required: %s\n", why)
 		return lifecycle.ExitFailed
 	}
-	flags := []string{"test", "-json"}
+	// Most of what tests do is to wait, so that another package finds the time.
+	flags := []string{"test", "-json", fmt.Sprintf("-p=%d", runtime.NumCPU()+1)}
 	if race {
 		flags = append(flags, "-race")
 	}
