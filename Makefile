@@ -1,5 +1,5 @@
-# Needs Go, make and git; `make generate` and `make lint` build their own tools
-# in .bin, `make test-real` needs npm.
+# Needs Go, make and git; `make generate`, `make lint` and `make test` build their
+# own tools in .bin, `make test-real` needs npm.
 
 SHELL    := /bin/sh
 EXE      := $(shell go env GOEXE)
@@ -8,6 +8,8 @@ PROGRAMS := ./services/gateway/cmd/gateway ./services/orchestrator/cmd/orchestra
 PACKAGES := ./gen/... ./services/...
 REPORT   := go run ./services/internal/testreport/cmd/testreport
 TOOLS    := .bin/.installed
+GRPCURL  := .bin/grpcurl$(EXE)
+GOJQ     := .bin/gojq$(EXE)
 STAMP     = -X telecodex.dev/services/internal/command.stamp=$(VERSION)
 
 # What may be set on the command line.
@@ -74,8 +76,9 @@ install: build ## Install programs, units and examples beneath DESTDIR and PREFI
 	install -m 644 README.md LICENSE deploy/*.env.example '$(DESTDIR)$(PREFIX)/share/doc/telecodex'
 
 # What vet has to say, make lint says. Most of what the tests do is to wait for
-# programs, disks and clocks: more of them at once than there are processors.
-test: ## Run every test that needs no account and no network. RUN=… selects by name.
+# programs, disks and clocks: more of them at once than there are processors. Of
+# the tools it builds those with which the documents' lines are run, no others.
+test: $(GRPCURL) $(GOJQ) ## Run every test that needs no account and no network. RUN=… selects by name.
 	@$(REPORT) -count=1 -timeout=10m -parallel=4 -vet=off -run='$(RUN)' $(PACKAGES)
 
 test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with npm).
@@ -127,3 +130,10 @@ clean: ## Remove what was built; state and installed tools stay.
 $(TOOLS): gen/tools/go.mod gen/tools/go.sum
 	GOWORK=off GOBIN='$(CURDIR)/.bin' go -C gen/tools install tool
 	@touch $@
+
+# One of them alone, in a fraction of the time. Where it cannot be had, as without a
+# network, the tests that need it say so.
+$(GRPCURL): package = github.com/fullstorydev/grpcurl/cmd/grpcurl
+$(GOJQ): package = github.com/itchyny/gojq/cmd/gojq
+$(GRPCURL) $(GOJQ): gen/tools/go.mod gen/tools/go.sum
+	-GOWORK=off GOBIN='$(CURDIR)/.bin' go -C gen/tools install $(package) && touch $@

@@ -45,7 +45,7 @@ func probe(t *testing.T, lines []string, worker, gateway, tls string, refused ..
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(tools, "grpcurl")); err != nil {
-		t.Skip("SKIPPED, NOT TESTED: grpcurl is not installed: `make generate` installs it")
+		t.Skip("SKIPPED, NOT TESTED: grpcurl is not there: `make .bin/grpcurl` builds it")
 	}
 	dir := t.TempDir()
 	for name, target := range map[string]string{".bin": tools, "tls": tls} {

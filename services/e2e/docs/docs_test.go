@@ -205,8 +205,8 @@ func startGateway(t *testing.T, programs harness.Programs, dir, worker, operator
 	return gateway
 }
 
-// pinnedTools is where `make generate` puts grpcurl. Without one the lines that
-// need it cannot be run.
+// pinnedTools is where `make test` puts grpcurl and gojq. Without them the lines that
+// need them cannot be run.
 func pinnedTools(t *testing.T) string {
 	t.Helper()
 	tools, err := filepath.Abs(filepath.Join(root, ".bin"))
@@ -230,7 +230,7 @@ func (s *stage) run(t *testing.T, line string) string {
 		env = os.Environ()
 	case strings.HasPrefix(line, ".bin/grpcurl "):
 		if _, err := os.Stat(grpcurl(t)); err != nil {
-			t.Skip("grpcurl is not installed: `make generate` installs it")
+			t.Skip("grpcurl is not there: `make .bin/grpcurl` builds it")
 		}
 	case strings.HasPrefix(line, "curl "):
 		if _, err := exec.LookPath("curl"); err != nil {

@@ -69,7 +69,7 @@ func TestEveryExampleOfEveryPageWorks(t *testing.T) {
 		t.Skip("not on windows: the pages show lines for a POSIX shell")
 	}
 	if _, err := os.Stat(grpcurl(t)); err != nil {
-		t.Skip("grpcurl is not installed: `make generate` installs it")
+		t.Skip("grpcurl is not there: `make .bin/grpcurl` builds it")
 	}
 	t.Parallel()
 	s := startTwo(t)

@@ -45,3 +45,57 @@ func TestMakeRunIsTheBotWithATokenAndTheDemonstrationWithout(t *testing.T) {
 		}
 	}
 }
+
+// On a new machine `make test` builds what the documents' lines are run with, before
+// it runs them, and nothing that takes long; once it is there it stays.
+func TestMakeTestBuildsTheToolsOfTheDocuments(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("not on windows: make's lines are for a POSIX shell")
+	}
+	dir := t.TempDir()
+	dry := func() string {
+		command := exec.CommandContext(t.Context(), "make", "--dry-run", "--no-print-directory", "test")
+		command.Dir = dir
+		lines, err := command.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, lines)
+		}
+		before, _, found := strings.Cut(string(lines), "testreport")
+		if !found {
+			t.Fatalf("make test is %s", lines)
+		}
+		return before
+	}
+	for _, name := range []string{"gen/tools", ".bin"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"Makefile", "gen/tools/go.mod", "gen/tools/go.sum"} {
+		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := dry()
+	for _, program := range []string{"github.com/fullstorydev/grpcurl/cmd/grpcurl", "github.com/itchyny/gojq/cmd/gojq"} {
+		if !strings.Contains(lines, "go -C gen/tools install "+program+" ") {
+			t.Errorf("it does not build %s:\n%s", program, lines)
+		}
+	}
+	if strings.Contains(lines, "buf") || strings.Contains(lines, "install tool") {
+		t.Errorf("it builds more:\n%s", lines)
+	}
+	for _, name := range []string{"grpcurl", "gojq"} {
+		if err := os.WriteFile(filepath.Join(dir, ".bin", name), nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := dry(); strings.Contains(lines, "install") {
+		t.Errorf("it builds anew what is there:\n%s", lines)
+	}
+}

@@ -126,7 +126,7 @@ func TestProbesWorkAsPrinted(t *testing.T) {
 		t.Skip("not on windows: the documents show lines for a POSIX shell")
 	}
 	if _, err := os.Stat(grpcurl(t)); err != nil {
-		t.Skip("grpcurl is not installed: `make generate` installs it")
+		t.Skip("grpcurl is not there: `make .bin/grpcurl` builds it")
 	}
 	bin := filepath.Join(t.TempDir(), "bin")
 	programs, err := harness.Build(t.Context(), bin, "gateway", "orchestrator", "fakecodex")

@@ -216,7 +216,7 @@ func furnish(t *testing.T, dir string, programs harness.Programs) {
 	if _, err := exec.LookPath("jq"); err != nil {
 		tools["jq"] = filepath.Join(pinnedTools(t), "gojq")
 		if _, err := os.Stat(tools["jq"]); err != nil {
-			t.Skip("neither jq is installed nor gojq: `make generate` installs the latter")
+			t.Skip("neither jq is there nor gojq: `make .bin/gojq` builds the latter")
 		}
 	}
 	for name, program := range tools {

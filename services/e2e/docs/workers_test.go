@@ -148,7 +148,7 @@ func TestAConversationMovesAsDocumented(t *testing.T) {
 		t.Skip("not on windows: the documents show lines for a POSIX shell")
 	}
 	if _, err := os.Stat(grpcurl(t)); err != nil {
-		t.Skip("grpcurl is not installed: `make generate` installs it")
+		t.Skip("grpcurl is not there: `make .bin/grpcurl` builds it")
 	}
 	var lines []string
 	for _, b := range blocks(t) {
