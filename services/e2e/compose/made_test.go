@@ -27,6 +27,16 @@ func remains(t *testing.T, project string) string {
 	return all.String()
 }
 
+// madeDown is make down at the end of a test, however that ended.
+func madeDown(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := command(ctx, nil, "make", "down"); err != nil {
+		t.Error(err)
+	}
+}
+
 // shown is what the lines of docs/DEPLOY.md do here, and what their output must
 // match. They are run in their order, on the ports that they name.
 var shown = map[string]string{
@@ -41,6 +51,8 @@ var shown = map[string]string{
 	"OVERLAYS=tls make up": `deploy/stack up`,
 	// Their images come from a registry.
 	`OVERLAYS="postgres observability" make up`: `deploy/stack up`,
+	// TestTheDatabaseOverlay does it.
+	"GATEWAYS=2 OVERLAYS=postgres make up": `deploy/stack up`,
 	"docker compose -f deploy/compose.yaml -f deploy/compose.postgres.yaml -f deploy/compose.observability.yaml config --quiet": ``,
 	"make install DESTDIR=staging PREFIX=/usr": ``,
 	"TARGETS=linux/amd64 make release":         `deploy/release dist`,
@@ -58,11 +70,7 @@ func TestEveryLineOfTheDocumentWorks(t *testing.T) {
 		t.Fatalf("the demonstration runs already: make down ends it")
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if _, err := command(ctx, nil, "make", "down"); err != nil {
-			t.Error(err)
-		}
+		madeDown(t)
 		if err := os.RemoveAll(filepath.Join(root, "staging")); err != nil {
 			t.Error(err)
 		}

@@ -188,13 +188,7 @@ func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 	env := []string{"OVERLAYS=observability tls", "TLS_DIR=" + dir, "TLS_SECRETS_DIR=" + filepath.Join(t.TempDir(), "tls"),
 		"PROMETHEUS_IMAGE=" + image, "PROMETHEUS_PORT=" + port, "GRAFANA_IMAGE=" + image, "GRAFANA_PORT=" + freePort(t),
 		"GATEWAY_PORT=" + gateway, "ORCHESTRATOR_PORTS=" + worker, "TELEGRAM_PORT=" + telegram, "CHANNEL_TOKEN=", "CHANNEL_TOKEN_FILE="}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if _, err := command(ctx, nil, "make", "down"); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { madeDown(t) })
 	if output := must(t, env, "sh", "-c", "make up 2>&1"); !strings.Contains(output, "The dashboard is at http://127.0.0.1:") {
 		t.Errorf("make up says\n%s", output)
 	}

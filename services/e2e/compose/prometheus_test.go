@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,41 +38,11 @@ func prometheusProgram(t *testing.T) string {
 // Without a command it does nothing, and so stands in for Grafana, too.
 func prometheusImage(t *testing.T) string {
 	t.Helper()
-	const image = "telecodex-test-prometheus"
-	program, rootfs := prometheusProgram(t), t.TempDir()
-	libraries, err := command(t.Context(), nil, "ldd", program)
-	if err != nil && !strings.Contains(err.Error(), "not a dynamic executable") {
-		t.Fatal(err)
-	}
-	files := map[string]string{program: "/bin/prometheus"}
-	for _, library := range regexp.MustCompile(`/\S+`).FindAllString(libraries, -1) {
-		files[library] = library
-	}
-	for from, to := range files {
-		to = filepath.Join(rootfs, to)
-		content, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, content, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Mkdir(filepath.Join(rootfs, "prometheus"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := command(context.Background(), nil, "docker", "image", "rm", "--force", image); err != nil {
-			t.Error(err)
-		}
-	})
-	must(t, nil, "sh", "-c", `tar --create --owner=65534 --group=65534 --directory="$1" . |
-		docker import --change 'ENTRYPOINT ["/bin/prometheus"]' --change 'USER 65534:65534' \
-			--change 'CMD ["--config.file=/dev/null", "--storage.tsdb.path=/prometheus"]' - "$2"`, "sh", rootfs, image)
-	return image
+	rootfs := newRootfs(t)
+	rootfs.program(prometheusProgram(t), "/bin/prometheus")
+	rootfs.dir("prometheus")
+	return rootfs.image("telecodex-test-prometheus", 65534, `ENTRYPOINT ["/bin/prometheus"]`, "USER 65534:65534",
+		`CMD ["--config.file=/dev/null", "--storage.tsdb.path=/prometheus"]`)
 }
 
 // prometheus is its HTTP API.

@@ -151,8 +151,8 @@ type missingError struct{ why string }
 
 func (e *missingError) Error() string { return e.why }
 
-// programs is the directory of the newest server installed.
-func programs() (string, error) {
+// Programs is the directory of the newest server installed.
+func Programs() (string, error) {
 	if runtime.GOOS == "windows" {
 		return "", &missingError{"the tests do not look for PostgreSQL on Windows"}
 	}
@@ -175,7 +175,7 @@ func version(path string) int {
 }
 
 func (s *Server) launch() (err error) {
-	if s.bin, err = programs(); err != nil {
+	if s.bin, err = Programs(); err != nil {
 		return err
 	}
 	if s.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
