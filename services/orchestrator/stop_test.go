@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/codexsim"
 	"telecodex.dev/services/orchestrator"
 )
 
@@ -123,23 +125,28 @@ func TestLimits(t *testing.T) {
 
 func TestNoDescendantSurvivesTheTurn(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ name, delay string }{{"that ends", "0"}, {"that is cancelled", "60000"}} {
+	for _, tt := range []struct{ name, delay string }{{"that ends", "3000"}, {"that is cancelled", "60000"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := start(t)
 			pidFile := filepath.Join(t.TempDir(), "pid")
 			r := request("t1", "grandchild", "FAKE_CODEX_PID_FILE="+pidFile, "FAKE_CODEX_DELAY="+tt.delay)
 			stream := w.begin(r, 1)
-			eventually(t, "the grandchild ran", func() bool {
-				content, err := os.ReadFile(pidFile)
-				return err == nil && len(content) > 0
-			})
-			if tt.delay != "0" {
+			grandchild, err := codexsim.WatchGrandchild(t.Context(), pidFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.name == "that is cancelled" {
 				w.cancelTurn("t1")
 			}
 			w.end(stream)
 			if alive := processesWith(pidFile); len(alive) > 0 {
 				t.Errorf("still alive: %v", alive)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if err := grandchild.Gone(ctx); err != nil { // as every system can tell
+				t.Errorf("the connection of the grandchild is still open: %v", err)
 			}
 		})
 	}

@@ -84,6 +84,11 @@ func (w *fakeWorker) serve(t testing.TB, address string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return w.serveOn(t, lis)
+}
+
+func (w *fakeWorker) serveOn(t testing.TB, lis net.Listener) (stop func()) {
+	t.Helper()
 	w.address = lis.Addr().String()
 	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	orchestratorv1.RegisterOrchestratorServiceServer(server, w)

@@ -20,6 +20,7 @@ import (
 	"telecodex.dev/services/gateway/internal/cycle"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/gateway/internal/workers"
+	"telecodex.dev/services/internal/rpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,6 +39,7 @@ type world struct {
 	lost    time.Duration // after which a worker is; 0: never
 	manager *Manager
 	workers *workers.Directory
+	dialer  rpc.Dialer // to the workers; nil: the network
 	stop    func() error
 	logs    *observer.ObservedLogs
 
@@ -96,7 +98,7 @@ func (w *world) run() *world {
 	var directory *workers.Directory
 	if len(w.addrs) > 0 {
 		var err error
-		if directory, err = workers.New(workers.Config{Targets: w.addrs, Lost: w.lost, Log: zap.NewNop()}); err != nil {
+		if directory, err = workers.New(workers.Config{Targets: w.addrs, Dial: rpc.DialOptions{Dialer: w.dialer}, Lost: w.lost, Log: zap.NewNop()}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
