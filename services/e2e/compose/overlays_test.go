@@ -101,10 +101,26 @@ func serial(t *testing.T, dir, addr string) string {
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
-// renewed signs every certificate again, as docs/DEPLOY.md says, while a stream is open:
-// who connects afterwards sees the new ones, and the stream goes on.
+// stopped begins a turn and stops its Codex in the middle, until the test lets it go on.
+func stopped(w *watched, chat int64, text string) (goOn func()) {
+	w.stack.t.Helper()
+	w.sim.write(chat, "!scenario slow FAKE_CODEX_DELAY=1500\n"+text)
+	worker := w.containers("orchestrator")[0]
+	signal := func(name string) (any, bool) {
+		output, err := command(w.stack.t.Context(), nil, "docker", "exec", worker, "sh", "-c", "kill -s "+name+" $(pidof codex)")
+		return errors.Join(err, errors.New(output)), err == nil
+	}
+	w.until("there is no Codex", func() (any, bool) { return signal("STOP") })
+	return func() { w.until("Codex does not go on", func() (any, bool) { return signal("CONT") }) }
+}
+
+// renewed signs every certificate again, as docs/DEPLOY.md says, while a stream is open,
+// and another one that brings a turn from its worker: who connects afterwards sees the
+// new ones, and both streams go on.
 func renewed(t *testing.T, w *watched, env []string, conn *grpc.ClientConn, token, dir string, addrs ...string) {
 	t.Helper()
+	const held, another = "answered under other certificates", int64(1002)
+	goOn := stopped(w, another, held)
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token), 2*patience)
 	defer cancel()
 	stream, err := gatewayv1.NewGatewayServiceClient(conn).WatchCycles(ctx, &gatewayv1.WatchCyclesRequest{})
@@ -139,8 +155,20 @@ func renewed(t *testing.T, w *watched, env []string, conn *grpc.ClientConn, toke
 			t.Fatalf("a stream did not outlive the change of certificates: %v", err)
 		}
 		if report.GetReport().GetFetchedCount() > 0 {
-			return
+			break
 		}
+	}
+	if sent := w.sim.messages(another); len(sent) > 0 {
+		t.Errorf("before the turn ended the bot said %v", sent)
+	}
+	goOn()
+	w.answer(another, answered+held)
+	if sent := w.sim.messages(another); len(sent) != 1 {
+		t.Errorf("the turn that ran meanwhile was answered with %v", sent)
+	}
+	log := must(t, nil, "sh", "-c", `docker logs "$1" 2>&1`, "sh", w.containers("gateway")[0])
+	if !strings.Contains(log, `"msg":"turn settled"`) || strings.Contains(log, `"msg":"call ended"`) {
+		t.Errorf("a turn's stream did not outlive the change of certificates:\n%s", log)
 	}
 }
 
@@ -176,7 +204,8 @@ func follows(t *testing.T, env []string, text string) {
 // The overlays that need no database, as people start them: make up with TLS and
 // Prometheus answers a message; who has no certificate, or no token, is refused, by the
 // gateway and by a worker; an operator probes them as docs/PROBES.md says; Prometheus reads the metrics over TLS,
-// the dashboard shows how long certificates last; they are renewed under an open stream; make logs follows;
+// the dashboard shows how long certificates last; they are renewed under an open stream and a
+// running turn; make logs follows;
 // make down, which is told of no overlay, leaves nothing.
 func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 	needEngine(t)
@@ -187,13 +216,14 @@ func TestOverlaysComeUpAndLeaveNothing(t *testing.T) {
 	gateway, worker, telegram, port := freePort(t), freePort(t), freePort(t), freePort(t)
 	env := []string{"OVERLAYS=observability tls", "TLS_DIR=" + dir, "TLS_SECRETS_DIR=" + filepath.Join(t.TempDir(), "tls"),
 		"PROMETHEUS_IMAGE=" + image, "PROMETHEUS_PORT=" + port, "GRAFANA_IMAGE=" + image, "GRAFANA_PORT=" + freePort(t),
-		"GATEWAY_PORT=" + gateway, "ORCHESTRATOR_PORTS=" + worker, "TELEGRAM_PORT=" + telegram, "CHANNEL_TOKEN=", "CHANNEL_TOKEN_FILE="}
+		"GATEWAY_PORT=" + gateway, "ORCHESTRATOR_PORTS=" + worker, "TELEGRAM_PORT=" + telegram, "CHANNEL_ALLOWED_CHAT_IDS=123456789,1002",
+		"CHANNEL_TOKEN=", "CHANNEL_TOKEN_FILE="}
 	t.Cleanup(func() { madeDown(t) })
 	if output := must(t, env, "sh", "-c", "make up 2>&1"); !strings.Contains(output, "The dashboard is at http://127.0.0.1:") {
 		t.Errorf("make up says\n%s", output)
 	}
 
-	w := &watched{stack: &stack{t: t, sim: simulator{t: t, url: "http://127.0.0.1:" + telegram}}, prometheus: prometheus{t: t, url: "http://127.0.0.1:" + port}}
+	w := &watched{stack: &stack{t: t, project: demo, env: env, sim: simulator{t: t, url: "http://127.0.0.1:" + telegram}}, prometheus: prometheus{t: t, url: "http://127.0.0.1:" + port}}
 	w.sim.write(chat, "hello")
 	w.answer(chat, "You said: hello")
 	token, err := os.ReadFile(filepath.Join(dir, "token"))
