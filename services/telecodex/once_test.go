@@ -2,6 +2,7 @@ package telecodex
 
 import (
 	"bytes"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,5 +34,35 @@ func TestAFailedCycleIsSaidOnce(t *testing.T) {
 		if n := strings.Count(log.String(), "the cycle failed"); n != 1 {
 			t.Errorf("%s: said %d times: %s", mode, n, log.String())
 		}
+	}
+}
+
+// One cycle may be run beside a worker that has its usual addresses, as a smoke by
+// hand is where the services run apart.
+func TestOneCycleBesideAWorkerThatRuns(t *testing.T) {
+	// Whoever else has it does as well.
+	if listener, err := net.Listen("tcp", "127.0.0.1:9450"); err == nil {
+		defer listener.Close()
+	}
+	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Close()
+	sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
+	dir := t.TempDir()
+	codex, err := scripted(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]string{
+		"CHANNEL_TOKEN": telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL": sim.URL, "CHANNEL_ALLOWED_CHAT_IDS": "1000",
+		"CHANNEL_STORE": filepath.Join(dir, "gateway.db"), "CHANNEL_CURSOR_STATE_PATH": "",
+		"ORCHESTRATOR_STATE_DIR": filepath.Join(dir, "worker"), "ORCHESTRATOR_CODEX_HOME": filepath.Join(dir, "codex"), "ORCHESTRATOR_CODEX_BIN": codex.bin,
+	}
+	var out, log bytes.Buffer
+	status := Main(t.Context(), []string{"--once"}, func(name string) (string, bool) { v, ok := settings[name]; return v, ok }, &out, &log)
+	if status != lifecycle.ExitOK || !strings.Contains(out.String(), `"reason":"processed","sent_count":1,"status":"ok"`) {
+		t.Errorf("status %d: %s%s", status, out.String(), log.String())
 	}
 }

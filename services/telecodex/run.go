@@ -46,6 +46,9 @@ func run(ctx context.Context, given command.Values, env lifecycle.Lookup, stdout
 		err = gateway.Run(ctx, gatewayConfig)
 	} else {
 		workerConfig.Log = log.Named("orchestrator")
+		if gatewayConfig.Once && env.Getenv("ORCHESTRATOR_METRICS_ADDR") == "" {
+			workerConfig.MetricsAddr = "" // as the gateway's: it may run beside another worker
+		}
 		workerConfig.ExtraMask = masks(
 			[]string{gatewayConfig.Store, gatewayConfig.CursorStatePath, gatewayConfig.TokenFile},
 			[]string{workerConfig.StateDir, workerConfig.WorkspaceDir, workerConfig.CodexHome, "."})
