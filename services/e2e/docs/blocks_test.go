@@ -2,8 +2,10 @@ package docs
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,29 +19,40 @@ type block struct {
 	lines    []string // comments and blank lines left out
 }
 
-// blocks finds every sh block of the documents.
-func blocks(t *testing.T) (found []block) {
+// documents are the texts of README.md and docs/ by their names.
+func documents(t *testing.T) map[string]string {
 	t.Helper()
-	documents := []string{filepath.Join(root, "README.md")}
+	paths := []string{filepath.Join(root, "README.md")}
 	err := filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
 		if strings.HasSuffix(path, ".md") {
-			documents = append(documents, path)
+			paths = append(paths, path)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, document := range documents {
-		text, err := os.ReadFile(document)
+	texts := map[string]string{}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, err := filepath.Rel(root, document)
+		name, err := filepath.Rel(root, path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found = append(found, blocksOf(filepath.ToSlash(name), string(text))...)
+		texts[filepath.ToSlash(name)] = string(text)
+	}
+	return texts
+}
+
+// blocks finds every sh block of the documents.
+func blocks(t *testing.T) (found []block) {
+	t.Helper()
+	texts := documents(t)
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		found = append(found, blocksOf(name, texts[name])...)
 	}
 	return found
 }

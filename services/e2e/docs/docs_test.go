@@ -2,8 +2,8 @@ package docs
 
 import (
 	"context"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -29,14 +29,11 @@ const deployDocument = "docs/DEPLOY.md"
 // documentedChat is the chat that the documents allow.
 const documentedChat = 123456789
 
-// shows is what each line's output must match. A line that is not here fails
-// the test. Lines of make are only looked at (make --dry-run): this test runs
-// within one of them, and CI runs the other.
+// shows is what each line's output must match. A line that is neither here nor in
+// elsewhere fails the test.
 var shows = map[string]string{
-	"make run":   `bin/telecodex.* demo`,
-	"make test":  `testreport`,
-	"make build": `go build`,
-	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 make run":    `bin/telecodex.* run`,
+	"make run": `(?s)\nbot: You said: .*"sent_count":1`,
+	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 make run":    `"sent_count":1`,
 	"CHANNEL_TOKEN_FILE=token.txt CHANNEL_ALLOWED_CHAT_IDS=123456789 bin/gateway": `"sent_count":1`,
 	`sudo -b -i -u codex "$PWD/bin/orchestrator"`:                                 ``,
 	"bin/faketelegram &": ``,
@@ -45,8 +42,6 @@ var shows = map[string]string{
 	"bin/gateway --once --token 1000000:TEST-TOKEN --telegram-api-url http://127.0.0.1:8081 --allowed-chat-ids 123456789 --store by-hand/gateway.db --cursor-state-path=":                              `"sent_count":1`,
 	`curl -s 'http://127.0.0.1:8081/control/messages?chat_id=123456789'`:                                                                                                                               `hello`,
 	`bin/orchestrator --codex-bin "$PWD/bin/fakecodex" --state-dir by-hand/worker --allowed-sandboxes read-only,workspace-write,danger-full-access --codex-env C2_SHARED=backend,C2_BACKEND=backend &`: ``,
-	`make conformance ADDR=127.0.0.1:7450 SHARED_DIR="$PWD"/by-hand`:                                                                                                                                   `ADDR='127\.0\.0\.1:7450' SHARED_DIR='/.*/by-hand'(?s).*/e2e/conformance`,
-	"make conformance ADDR=127.0.0.1:7450 CA_FILE=tls/ca.pem CERT_FILE=tls/operator.pem KEY_FILE=tls/operator.key TOKEN_FILE=tls/token":                                                                `(?s)CA_FILE='tls/ca\.pem' CERT_FILE='tls/operator.pem' KEY_FILE='tls/operator.key'.*TOKEN_FILE='tls/token'`,
 	"bin/telecodex --help":                        `(?s)NAME.* telecodex - .*EXIT STATUS`,
 	"bin/gateway --help":                          `(?s)NAME.* gateway - .*EXIT STATUS`,
 	"bin/orchestrator --help":                     `(?s)NAME.* orchestrator - .*EXIT STATUS`,
@@ -70,20 +65,34 @@ func TestEveryLineOfEveryDocumentWorks(t *testing.T) {
 		t.Skip("not on windows: the documents show lines for a POSIX shell")
 	}
 	stage := setUp(t)
+	var documented []string
 	for _, b := range blocks(t) {
 		if slices.Contains([]string{smokeDocument, workersDocument, probesDocument, securityDocument, deployDocument}, b.document) {
 			continue // see TestSmokeProtocolByHand, TestAConversationMovesAsDocumented, TestProbesWorkAsPrinted, package compose
 		}
-		for _, line := range b.lines {
-			t.Run(b.document+": "+line, func(t *testing.T) {
-				pattern, known := shows[line]
-				if !known {
-					t.Fatal("no test runs this line")
-				}
-				if output := stage.run(t, line); !regexp.MustCompile(pattern).MatchString(output) {
-					t.Errorf("the output does not match %q:\n%s", pattern, output)
-				}
-			})
+		documented = append(documented, b.lines...)
+		t.Run(b.document, func(t *testing.T) {
+			act := stage.begin(t)
+			for _, line := range b.lines {
+				t.Run(line, func(t *testing.T) {
+					output, pattern := "", shows[line]
+					if instead, exempt := elsewhere[line]; exempt {
+						output, pattern = instead.look(t, line), instead.shows
+					} else if _, known := shows[line]; !known {
+						t.Fatal("no test runs this line")
+					} else {
+						output = act.run(t, line)
+					}
+					if !regexp.MustCompile(pattern).MatchString(output) {
+						t.Errorf("the output does not match %q:\n%s", pattern, output)
+					}
+				})
+			}
+		})
+	}
+	for _, line := range slices.Concat(slices.Collect(maps.Keys(shows)), slices.Collect(maps.Keys(elsewhere))) {
+		if !slices.Contains(documented, line) {
+			t.Errorf("no document shows %s", line)
 		}
 	}
 }
@@ -94,29 +103,40 @@ func TestLinesOfDocumentsAreFound(t *testing.T) {
 	if len(found) != 2 || strings.Join(found[0].lines, "|") != "make run|bin/x --help" || found[1].lines[0] != "last" {
 		t.Errorf("found %q", found)
 	}
+	for name, text := range documents(t) {
+		for _, fence := range regexp.MustCompile("(?m)^ *```(.*)$").FindAllStringSubmatch(text, -1) {
+			if kind := strings.TrimSpace(fence[1]); !slices.Contains([]string{"", "sh", "text"}, kind) {
+				t.Errorf("%s has a block of %s: nobody runs its lines", name, kind)
+			}
+		}
+	}
 }
 
 // stage is a place in which the documents' lines work: programs in bin/, a
 // token in token.txt, both services running, a message waiting for the gateway.
 type stage struct {
 	dir     string
-	env     []string // of a line
-	addrs   *strings.Replacer
+	env     []string          // of a line
+	addrs   map[string]string // what is used in place of what a line says
 	message func()
 }
 
 func setUp(t *testing.T) *stage {
 	t.Helper()
 	dir := t.TempDir()
-	programs, err := harness.Build(t.Context(), filepath.Join(dir, "bin"), "gateway", "orchestrator", "telecodex", "fakecodex")
+	programs, err := harness.Build(t.Context(), filepath.Join(dir, "bin"), "gateway", "orchestrator", "telecodex", "fakecodex", "faketelegram")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "token.txt"), []byte(telegramsim.DefaultToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// What a worker in telecodex would leave behind.
-	if err := os.Mkdir(filepath.Join(dir, ".orchestrator"), 0o700); err != nil {
+	copyMakefile(t, dir)
+	err = os.Mkdir(filepath.Join(dir, "tools"), 0o700)
+	if err == nil {
+		err = os.Symlink(programs.Path("fakecodex"), filepath.Join(dir, "tools", "codex"))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
@@ -131,10 +151,9 @@ func setUp(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{dir: dir, env: append(os.Environ(),
+	s := &stage{dir: dir, env: append(clean(os.Environ()), "HOME="+dir, "CODEX_HOME="+filepath.Join(dir, "codex_home"), "PATH="+filepath.Join(dir, "tools")+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"CHANNEL_TELEGRAM_API_URL="+sim.URL, "CHANNEL_ORCHESTRATOR_ADDR="+worker.Addr, "CHANNEL_ONCE=true")}
-	s.addrs = strings.NewReplacer("127.0.0.1:7450", worker.Addr, "127.0.0.1:7451", operator, "http://127.0.0.1:8081", byHand(t),
-		".bin/grpcurl ", grpcurl(t)+" -max-time 30 ")
+	s.addrs = map[string]string{"127.0.0.1:7450": worker.Addr, "127.0.0.1:7451": operator, ".bin/grpcurl ": grpcurl(t) + " -max-time 30 "}
 	s.message = func() { sim.Inject(telegramsim.Incoming{ChatID: documentedChat, Text: "hello"}) }
 	gateway := startGateway(t, programs, dir, worker.Addr, operator)
 	t.Cleanup(func() {
@@ -147,25 +166,6 @@ func setUp(t *testing.T) *stage {
 		}
 	})
 	return s
-}
-
-// byHand is the simulator that a person starts. Its updates have other numbers
-// than those of the first bot, which has the same worker.
-func byHand(t *testing.T) (url string) {
-	t.Helper()
-	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := sim.SetNextUpdateID(900000001); err != nil {
-		t.Fatal(err)
-	}
-	return sim.URL
 }
 
 // startGateway runs a second bot, for the lines that ask a running gateway.
@@ -217,37 +217,3 @@ func pinnedTools(t *testing.T) string {
 }
 
 func grpcurl(t *testing.T) string { return filepath.Join(pinnedTools(t), "grpcurl") }
-
-// run runs a line as a person would and returns what it prints.
-func (s *stage) run(t *testing.T, line string) string {
-	t.Helper()
-	dir, env, command := s.dir, s.env, s.addrs.Replace(line)
-	switch {
-	case strings.HasSuffix(line, "&"), strings.HasPrefix(line, "sudo "):
-		return "" // it is running
-	case strings.Contains(line, "make "):
-		dir, command = root, strings.Replace(line, "make ", "make --dry-run --no-print-directory ", 1)
-		env = os.Environ()
-	case strings.HasPrefix(line, ".bin/grpcurl "):
-		if _, err := os.Stat(grpcurl(t)); err != nil {
-			t.Skip("grpcurl is not there: `make .bin/grpcurl` builds it")
-		}
-	case strings.HasPrefix(line, "curl "):
-		if _, err := exec.LookPath("curl"); err != nil {
-			t.Skip("curl is not installed")
-		}
-	case strings.HasSuffix(line, "bin/gateway"):
-		s.message()
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	shell := exec.CommandContext(ctx, "sh", "-c", command)
-	shell.Dir, shell.Env = dir, env
-	var stderr strings.Builder
-	shell.Stderr = &stderr
-	output, err := shell.Output()
-	if err != nil {
-		t.Fatalf("%v: %s%s", err, output, stderr.String())
-	}
-	return string(output)
-}
