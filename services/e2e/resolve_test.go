@@ -145,6 +145,15 @@ func (d *desk) press(chat int64, r gatewayv1.Resolution) string {
 	return said
 }
 
+// shows waits until a chat's question says what was decided, and has no buttons.
+func (d *desk) shows(chat int64, text string) {
+	d.t.Helper()
+	d.eventually("the question says "+text, func() bool {
+		question := d.sim.Messages(chat)[0]
+		return strings.HasPrefix(question.Text, "This task was interrupted") && strings.HasSuffix(question.Text, text) && question.ReplyMarkup == nil
+	})
+}
+
 // done waits until a decision about a chat's interrupted turn was carried out.
 func (d *desk) done(chat int64, r gatewayv1.Resolution) {
 	d.t.Helper()
@@ -213,6 +222,9 @@ func (d *desk) decidesAlike(called, pressed int64, r gatewayv1.Resolution) {
 	}
 	d.done(called, r)
 	d.done(pressed, r)
+	shown := map[gatewayv1.Resolution]string{resume: "Codex looks at what was done and goes on.", again: "It runs again from its beginning.", drop: "It is dropped."}
+	d.shows(called, shown[r])
+	d.shows(pressed, shown[r])
 	byCall, byButton := d.outcome(called), d.outcome(pressed)
 	if byCall != byButton {
 		d.t.Errorf("%v: the call led to\n%s\n\nthe button to\n%s", r, byCall, byButton)
@@ -230,6 +242,7 @@ func (d *desk) decidesAlike(called, pressed int64, r gatewayv1.Resolution) {
 func (d *desk) theFirstAnswerWins(called, pressed, raced int64) {
 	d.t.Helper()
 	d.call(called, drop)
+	d.shows(called, "It is dropped.") // an old client may show the buttons for longer
 	if said := d.press(called, again); !strings.Contains(said, "That was decided before. It is dropped.") {
 		d.t.Errorf("the button after the call says %s", said)
 	}

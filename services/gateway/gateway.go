@@ -222,7 +222,7 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 	p.sender = delivery.NewSender(delivery.Config{Store: held, Bot: g.bot, Reports: g.tracker, Budget: delivery.NewBudget(g.SendRate),
 		OnSuccess: g.AckPolicy == AckOnSuccess, Once: g.Once, Meter: g.meter, Trace: g.trace, Log: g.log.Named("delivery")})
 	p.dispatch = dispatch.New(dispatch.Config{Store: held, Workers: p.workers, Reports: g.tracker, Posted: p.sender.Wake,
-		Typing: p.sender.Typing, Pressed: p.sender.Pressed, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
+		Typing: p.sender.Typing, Pressed: p.sender.Pressed, Decided: p.sender.Amend, Notify: g.NotifyOnError, OnSuccess: g.AckPolicy == AckOnSuccess,
 		Once: g.Once, InterruptedWait: g.InterruptedWait, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Meter: g.meter, Trace: g.trace, Log: g.log.Named("dispatch"),
 		Turn: dispatch.Turn{Timeout: g.TurnTimeout, WorkingDir: g.WorkingDir, Sandbox: g.SandboxMode, Model: g.Model}})
 	config := g.pollerConfig()

@@ -40,15 +40,16 @@ type Config struct {
 type Sender struct {
 	Config
 
-	mu        sync.Mutex
-	group     *lifecycle.Group // of Run; nil before and once it ends
-	recovered bool             // what the outbox holds was taken up
-	chats     map[int64]*chat
-	wanted    map[int64]bool
-	noTopic   map[topic]bool // topics that are gone
-	typing    map[int64]bool // chat actions under way
-	forgotten map[int64]bool // chats to be forgotten once nothing waits for them
-	changed   chan struct{}  // closed at each change
+	mu         sync.Mutex
+	group      *lifecycle.Group // of Run; nil before and once it ends
+	recovered  bool             // what the outbox holds was taken up
+	chats      map[int64]*chat
+	wanted     map[int64]bool
+	noTopic    map[topic]bool // topics that are gone
+	typing     map[int64]bool // chat actions under way
+	forgotten  map[int64]bool // chats to be forgotten once nothing waits for them
+	amendments amendments
+	changed    chan struct{} // closed at each change
 }
 
 type topic struct{ chat, topic int64 }
@@ -75,6 +76,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	group := lifecycle.NewGroup(ctx)
 	s.change(func() { s.group = group })
+	group.Go(s.amend)
 	group.Go(func(ctx context.Context) error {
 		s.start(ctx)
 		s.change(func() { s.group = nil }) // nothing is added that Wait would not see
@@ -107,7 +109,7 @@ func (s *Sender) recover(ctx context.Context) error {
 		s.Budget.Hold(id, until)
 	}
 	s.change(func() {
-		s.recovered = true
+		s.recovered, s.amendments.wanted = true, true
 		for _, id := range chats {
 			s.wanted[id] = true
 		}
@@ -121,7 +123,9 @@ func (s *Sender) Wake(chatID int64) { s.change(func() { s.wanted[s.Store.ChatNow
 
 // Quiet waits until nothing is left that can be sent now.
 func (s *Sender) Quiet(ctx context.Context) error {
-	return s.await(ctx, func() bool { return s.recovered && len(s.chats) == 0 && len(s.wanted) == 0 })
+	return s.await(ctx, func() bool {
+		return s.recovered && len(s.chats) == 0 && len(s.wanted) == 0 && s.amendments == amendments{}
+	})
 }
 
 func (s *Sender) change(f func()) {
@@ -166,6 +170,9 @@ func (s *Sender) start(ctx context.Context) {
 	}
 }
 
+// cosmeticLimit bounds a call that nothing depends on.
+const cosmeticLimit = 4 * time.Second
+
 // Typing shows in a chat that its turn runs, where the budget has room to spare:
 // it never delays a message, and a chat that waits for one is left alone. It does
 // not block.
@@ -180,7 +187,7 @@ func (s *Sender) Typing(chatID, topicID int64, group bool) {
 	topicID = s.topicOf(chatID, topicID)
 	s.group.Go(func(ctx context.Context) error {
 		defer s.change(func() { delete(s.typing, chatID) })
-		ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, cosmeticLimit)
 		defer cancel()
 		err := s.Bot.SendChatAction(ctx, chatID, topicID, "typing")
 		if failure := (*botapi.Error)(nil); errors.As(err, &failure) && failure.RetryAfter > 0 {

@@ -292,6 +292,9 @@ func (c *chat) sent(ctx context.Context, o store.Outgoing, messageID int64) (boo
 	if err != nil {
 		return true, err
 	}
+	if o.Kind == store.Question {
+		c.Amend() // it may have been decided meanwhile
+	}
 	c.Log.Info("message sent", c.named(o), zap.String("kind", o.Kind), zap.Int("attempt", o.Attempts), zap.Bool("settled", r.Settled))
 	return c.ended(o, r), nil
 }

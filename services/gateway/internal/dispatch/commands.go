@@ -207,18 +207,21 @@ func (m *Manager) press(u store.Update, text string) {
 // store.Drop. An earlier decision stays. Errors: *store.StateError when the turn
 // waits for no decision.
 func (m *Manager) Resolve(ctx context.Context, turnID, choice string) (store.Resolved, error) {
-	prompt := ""
 	t, _, err := m.Store.Turn(ctx, turnID)
 	if err != nil {
 		return store.Resolved{}, err
 	}
+	d := store.Decision{Choice: choice, Shown: render.InterruptedThen(decisionOf(choice))}
 	if choice == store.Resume {
-		prompt = resumePrompt(t)
+		d.Prompt = resumePrompt(t)
 	}
-	resolved, err := m.Store.Resolve(ctx, turnID, choice, prompt)
+	resolved, err := m.Store.Resolve(ctx, turnID, d)
 	crashpoint.Here(crashpoint.Resolved)
 	if err == nil && resolved.Applied && choice == store.Drop {
 		m.traceUpdate(t.Key, t.Kind, "dropped", t.ReceivedAt)
+	}
+	if err == nil && resolved.Applied {
+		m.Decided()
 	}
 	if err == nil { // what waited for the decision may go on, too
 		m.Wake([]string{t.SessionID}, false)

@@ -157,9 +157,11 @@ func TestTheTimeIsMeasuredFromTheNotice(t *testing.T) {
 				if parked := time.Since(began).Round(2 * time.Second); parked != tt.parked {
 					t.Errorf("parked after %v, want %v", parked, tt.parked)
 				}
+				equal(t, "questions that changed", w.decided, 0)
 				r, err := w.manager.Resolve(t.Context(), turn, store.Again) // the buttons stay valid
 				must(t, err)
 				equal(t, "decided", r.Applied, true)
+				equal(t, "questions that changed", w.decided, 1)
 				must(t, w.halt())
 			})
 		})

@@ -41,6 +41,8 @@ type Config struct {
 	// Pressed ends the wait of a pressed button, with a text that the person sees for
 	// a moment. After an error they may not have seen it.
 	Pressed func(ctx context.Context, callbackID, text string) error
+	// Decided is told that a question says what was decided from now on.
+	Decided func()
 	Turn    Turn
 	// Notify: a failed turn is told to the person, and so is one that has to wait.
 	Notify bool

@@ -22,14 +22,17 @@ func cancelText(target store.Turn, found bool) string {
 
 // decidedText says which decision holds.
 func decidedText(r store.Resolved) string {
-	decision := render.Drop
-	switch r.Choice {
+	return render.Decided(decisionOf(r.Choice), !r.Applied)
+}
+
+func decisionOf(choice string) render.Decision {
+	switch choice {
 	case store.Resume:
-		decision = render.Resume
+		return render.Resume
 	case store.Again:
-		decision = render.Again
+		return render.Again
 	}
-	return render.Decided(decision, !r.Applied)
+	return render.Drop
 }
 
 // resumeBegins is how the prompt begins that has Codex go on with a task.

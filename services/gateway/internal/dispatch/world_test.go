@@ -43,11 +43,12 @@ type world struct {
 	stop    func() error
 	logs    *observer.ObservedLogs
 
-	nextID int64
-	mu     sync.Mutex
-	report []*telemetryv1.CycleReport
-	typed  int
-	button []string
+	nextID  int64
+	mu      sync.Mutex
+	report  []*telemetryv1.CycleReport
+	typed   int
+	decided int
+	button  []string
 }
 
 func newWorld(t testing.TB, fakes ...*fakeWorker) *world {
@@ -71,6 +72,7 @@ func newWorld(t testing.TB, fakes ...*fakeWorker) *world {
 	w.config = Config{Store: w.store, Notify: true, Log: zap.New(core), Turn: Turn{Timeout: time.Minute},
 		Reports: cycle.NewTracker(w.reported, cycle.Options{}),
 		Posted:  func(int64) {},
+		Decided: func() { w.mu.Lock(); w.decided++; w.mu.Unlock() },
 		Typing:  func(int64, int64, bool) { w.mu.Lock(); w.typed++; w.mu.Unlock() },
 		Pressed: func(_ context.Context, _, text string) error {
 			w.mu.Lock()

@@ -173,6 +173,11 @@ func asked(happened string, wait time.Duration) string {
 		"Another message from you lets it go on at once; you can still decide afterwards."
 }
 
+// InterruptedThen is what the question says once it is decided.
+func InterruptedThen(d Decision) string {
+	return "This task was interrupted: it may have partly run.\n\n" + Decided(d, false)
+}
+
 // span is a time as people say it.
 func span(d time.Duration) string {
 	n, unit := int((d+time.Second-1)/time.Second), "second"

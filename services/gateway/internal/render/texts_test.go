@@ -35,7 +35,7 @@ func TestTexts(t *testing.T) {
 	var b strings.Builder
 	for _, s := range []struct{ name, text string }{
 		{"help", Help()}, {"new", NewConversation()}, {"cancelled", Cancelled()}, {"already ended", AlreadyEnded()}, {"nothing running", NothingRunning()},
-		{"interrupted", Interrupted(10 * time.Minute)}, {"interrupted, nothing waits", Interrupted(0)}, {"resumed", Decided(Resume, false)}, {"run again", Decided(Again, false)}, {"dropped", Decided(Drop, false)},
+		{"interrupted", Interrupted(10 * time.Minute)}, {"interrupted, nothing waits", Interrupted(0)}, {"interrupted, then dropped", InterruptedThen(Drop)}, {"resumed", Decided(Resume, false)}, {"run again", Decided(Again, false)}, {"dropped", Decided(Drop, false)},
 		{"decided before", Decided(Resume, true)}, {"nothing interrupted", NothingInterrupted()},
 		{"thread not resumable", ThreadNotResumable()},
 		{"worker gone", WorkerGone()}, {"worker lost", WorkerLost()}, {"worker draining", WorkerDraining()},

@@ -110,7 +110,7 @@ func TestCancelMeansWhatRunsAfterADecision(t *testing.T) {
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
 		d.must(d.Assign(ctx, turnID(2, 1), worker, "j", ""))
-		_, err := d.Resolve(ctx, turnID(1, 1), store.Again, "")
+		_, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Again})
 		d.must(err)
 		d.ingest(command(3, store.KindCancel))
 		for range 2 {

@@ -107,7 +107,7 @@ func TestWhatWaitsToBeSentIsNotPruned(t *testing.T) {
 		d.ingest(prompt(1, "a"))
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, []store.Message{document(2 * part)}))
-		_, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "") // settles the update, whatever waits of it
+		_, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Drop}) // settles the update, whatever waits of it
 		d.must(err)
 		d.must(d.Acknowledged(ctx, turnID(1, 1)))
 		prune := func(want, parts int) {

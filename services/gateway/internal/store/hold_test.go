@@ -70,13 +70,13 @@ func TestWhatWaitedForAnInterruptedTurnIsHeldBack(t *testing.T) {
 		{"and so does a wish for a new thread", func(d *desk) { d.ingest(command(3, store.KindNew)) }, turnID(2, 1)},
 		{"time does", func(d *desk) { d.must(d.Park(d.t.Context(), "telegram:42")) }, turnID(2, 1)},
 		{"dropping does", func(d *desk) {
-			d.must(second(d.Resolve(d.t.Context(), turnID(1, 1), store.Drop, "")))
+			d.must(second(d.Resolve(d.t.Context(), turnID(1, 1), store.Decision{Choice: store.Drop})))
 		}, turnID(2, 1)},
 		{"what is to run again comes first", func(d *desk) {
-			d.must(second(d.Resolve(d.t.Context(), turnID(1, 1), store.Again, "")))
+			d.must(second(d.Resolve(d.t.Context(), turnID(1, 1), store.Decision{Choice: store.Again})))
 		}, turnID(1, 2)},
 		{"what goes on comes first, and may be interrupted again", func(d *desk) {
-			d.must(second(d.Resolve(d.t.Context(), turnID(1, 1), store.Resume, "go on")))
+			d.must(second(d.Resolve(d.t.Context(), turnID(1, 1), store.Decision{Choice: store.Resume, Prompt: "go on"})))
 			d.interrupt(turnID(1, 2))
 		}, "held " + turnID(2, 1)},
 	} {
@@ -120,7 +120,7 @@ func TestAParkedTurnStillWaitsForADecision(t *testing.T) {
 		d.ingest(prompt(3, "c"))
 		d.interrupt(turnID(2, 1))
 		d.wantNext("held " + turnID(3, 1))
-		r, err := d.Resolve(ctx, turnID(1, 1), store.Again, "")
+		r, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Again})
 		d.must(err)
 		if !r.Applied || r.Next == nil {
 			t.Errorf("resolved = %+v", r)

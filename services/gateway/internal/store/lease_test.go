@@ -31,7 +31,7 @@ func TestEveryWriteOfAPastHolderIsRefused(t *testing.T) {
 			"Finish":        second(old.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, nil)),
 			"Interrupt":     old.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil),
 			"Restart":       second(old.Restart(ctx, turnID(1, 1))),
-			"Resolve":       second(old.Resolve(ctx, turnID(1, 1), store.Drop, "")),
+			"Resolve":       second(old.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Drop})),
 			"Park":          old.Park(ctx, "telegram:42"),
 			"Acknowledged":  old.Acknowledged(ctx, turnID(1, 1)),
 			"SettleCommand": old.SettleCommand(ctx, key(2), false, nil),

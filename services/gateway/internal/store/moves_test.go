@@ -161,7 +161,7 @@ func TestATurnInDoubtIsMissingInAnEarlierArchive(t *testing.T) {
 		d.must(d.Assign(ctx, turnID(2, 1), worker, "j", ""))
 		d.must(d.Interrupt(ctx, turnID(2, 1), false, store.Outcome{Name: "interrupted"}, nil))
 		d.wantMove(move, "at turn "+turnID(2, 1))
-		_, err := d.Resolve(ctx, turnID(2, 1), store.Drop, "")
+		_, err := d.Resolve(ctx, turnID(2, 1), store.Decision{Choice: store.Drop})
 		d.must(err)
 		d.wantMove(move, "at turn "+turnID(2, 1))
 		move.LastTurnID = turnID(2, 1) // it did run there
@@ -191,7 +191,7 @@ func TestAnArchiveIsComparedWithWhatRanLast(t *testing.T) {
 		d.must(d.Accept(ctx, turnID(9, 1), "j"))
 		d.must(d.Interrupt(ctx, turnID(9, 1), false, store.Outcome{Name: "interrupted"}, nil))
 		move := d.exported(10, 11)
-		_, err := d.Resolve(ctx, turnID(9, 1), store.Again, "")
+		_, err := d.Resolve(ctx, turnID(9, 1), store.Decision{Choice: store.Again})
 		d.must(err)
 		again := move
 		again.LastTurnID = d.ran(turnID(9, 2))

@@ -116,7 +116,7 @@ func (c *chaos) decide() {
 		return
 	}
 	choice := []string{store.Resume, store.Again, store.Drop}[c.IntN(3)]
-	r, err := c.Resolve(c.t.Context(), turn.ID, choice, "")
+	r, err := c.Resolve(c.t.Context(), turn.ID, store.Decision{Choice: choice})
 	c.must(err)
 	if !r.Applied {
 		c.t.Fatalf("the first decision about %s was not applied", turn.ID)

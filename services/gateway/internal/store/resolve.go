@@ -40,10 +40,21 @@ func (q *tx) chosen(key Key) (bool, error) {
 	return ok, err
 }
 
+// Decision is what somebody decides about an interrupted turn.
+type Decision struct {
+	Choice string // Resume, Again or Drop
+	// Prompt is what the next attempt says to Codex; empty: the same as before.
+	Prompt string
+	// Shown is what the question says from then on, without its buttons; empty: it
+	// stays as it is.
+	Shown string
+}
+
 // Resolve decides about an interrupted turn; an earlier decision stays. To
 // resume or to run again queues the next attempt, at its update's old place in
-// the lane. prompt is what that attempt says to Codex; empty: the same as before.
-func (s *Store) Resolve(ctx context.Context, turnID, choice, prompt string) (Resolved, error) {
+// the lane.
+func (s *Store) Resolve(ctx context.Context, turnID string, d Decision) (Resolved, error) {
+	choice := d.Choice
 	if choice != Resume && choice != Again && choice != Drop {
 		return Resolved{}, fmt.Errorf("the choice must be %s, %s or %s", Resume, Again, Drop)
 	}
@@ -61,13 +72,16 @@ func (s *Store) Resolve(ctx context.Context, turnID, choice, prompt string) (Res
 			return t.refuse("INTERRUPTED")
 		}
 		r = Resolved{Choice: choice, Applied: true}
+		if err := q.decided(t, d.Shown); err != nil {
+			return err
+		}
 		if choice == Drop {
 			return q.drop(t)
 		}
 		if err := q.exec(`UPDATE turns SET resolution = $2, resolved_at = $3 WHERE turn_id = $1`, t.ID, choice, q.now); err != nil {
 			return err
 		}
-		next, err := q.again(t, prompt)
+		next, err := q.again(t, d.Prompt)
 		r.Next = &next
 		return err
 	})

@@ -49,11 +49,11 @@ func TestTallyFollowsEveryUpdateToItsEnd(t *testing.T) {
 		d.wantTally("its answer is not sent", store.Tally{Accepted: 4, Answered: 1, Dropped: 1, Interrupted: 1, Pending: 1})
 		d.sendAll()
 		d.wantTally("answered", store.Tally{Accepted: 4, Answered: 2, Dropped: 1, Interrupted: 1})
-		d.must(second(d.Resolve(ctx, turnID(1, 1), store.Again, "")))
+		d.must(second(d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Again})))
 		d.wantTally("run again", store.Tally{Accepted: 4, Answered: 2, Dropped: 1, Pending: 1})
 		d.must(d.Assign(ctx, turnID(1, 2), worker, "j", ""))
 		d.must(d.Interrupt(ctx, turnID(1, 2), false, store.Outcome{Name: "interrupted"}, nil))
-		d.must(second(d.Resolve(ctx, turnID(1, 2), store.Drop, "")))
+		d.must(second(d.Resolve(ctx, turnID(1, 2), store.Decision{Choice: store.Drop})))
 		end := store.Tally{Accepted: 4, Answered: 2, Dropped: 2}
 		d.wantTally("dropped by decision", end)
 		d.reopen()

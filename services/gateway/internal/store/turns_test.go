@@ -44,9 +44,9 @@ func (d *desk) step(ctx context.Context, name string, update int64) (err error) 
 	case "restart":
 		_, err = d.Restart(ctx, id)
 	case "again":
-		_, err = d.Resolve(ctx, id, store.Again, "")
+		_, err = d.Resolve(ctx, id, store.Decision{Choice: store.Again})
 	case "drop":
-		_, err = d.Resolve(ctx, id, store.Drop, "")
+		_, err = d.Resolve(ctx, id, store.Decision{Choice: store.Drop})
 	case "acknowledge":
 		err = d.Acknowledged(ctx, id)
 	case "send":
@@ -214,7 +214,7 @@ func TestOnlyTheHeadOfALaneIsAssigned(t *testing.T) {
 		d.must(d.Assign(ctx, turnID(2, 1), worker, "", ""))
 		// The person decides while the next turn runs: the lane goes back to the
 		// older message, but not before the running one has ended.
-		next, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "go on")
+		next, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Resume, Prompt: "go on"})
 		d.must(err)
 		if head, _, err := d.Head(ctx, "telegram:42"); err != nil || head.ID != turnID(2, 1) {
 			t.Errorf("head = %+v, %v; want the turn that runs", head, err)
@@ -302,7 +302,7 @@ func TestRestartOfAResumedTurnDoesNotBeginAnew(t *testing.T) {
 		ctx := t.Context()
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
-		_, err := d.Resolve(ctx, turnID(1, 1), store.Resume, "finish the task")
+		_, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Resume, Prompt: "finish the task"})
 		d.must(err)
 		d.must(d.Assign(ctx, turnID(1, 2), worker, "j", ""))
 		next, err := d.Restart(ctx, turnID(1, 2))
@@ -386,16 +386,16 @@ func TestTheFirstDecisionHolds(t *testing.T) {
 		ctx := t.Context()
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(d.Interrupt(ctx, turnID(1, 1), false, store.Outcome{Name: "interrupted"}, nil))
-		if _, err := d.Resolve(ctx, turnID(1, 1), "perhaps", ""); err == nil {
+		if _, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: "perhaps"}); err == nil {
 			t.Error("an unknown choice was taken")
 		}
-		first, err := d.Resolve(ctx, turnID(1, 1), store.Again, "")
+		first, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Again})
 		d.must(err)
 		if !first.Applied || first.Next == nil || first.Next.Prompt != "a" || first.Next.Attempt != 2 {
 			t.Errorf("first = %+v", first)
 		}
 		d.reopen()
-		second, err := d.Resolve(ctx, turnID(1, 1), store.Drop, "")
+		second, err := d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Drop})
 		d.must(err)
 		if second.Applied || second.Choice != store.Again || second.Next == nil || second.Next.ID != turnID(1, 2) {
 			t.Errorf("second = %+v", second)

@@ -36,7 +36,7 @@ func TestPostponeQueuesTheNextAttemptWithItsPrompt(t *testing.T) {
 		d.must(d.Accept(ctx, turnID(1, 2), "k"))
 		d.must(d.SetThread(ctx, turnID(1, 2), "thread"))
 		d.must(d.Interrupt(ctx, turnID(1, 2), false, store.Outcome{Name: "interrupted"}, nil))
-		if _, err := d.Resolve(ctx, turnID(1, 2), store.Resume, "go on"); err != nil {
+		if _, err := d.Resolve(ctx, turnID(1, 2), store.Decision{Choice: store.Resume, Prompt: "go on"}); err != nil {
 			t.Fatal(err)
 		}
 		d.must(d.Assign(ctx, turnID(1, 3), "worker-2", "k", ""))
