@@ -3,15 +3,10 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/codexsim"
@@ -26,27 +21,11 @@ const patience = time.Minute
 var built harness.Programs
 
 func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		os.Exit(1)
-	}
-	os.Exit(status)
-}
-
-func run(m *testing.M) (status int, err error) {
-	dir, err := os.MkdirTemp("", "telecodex-e2e")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if built, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "telecodex", "fakecodex", "faketelegram"); err != nil {
-		return 0, err
-	}
-	if status = m.Run(); status == 0 {
-		err = goleak.Find()
-	}
-	return status, err
+	harness.Main(m, func(dir string) (func() error, error) {
+		var err error
+		built, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "telecodex", "fakecodex", "faketelegram")
+		return nil, err
+	})
 }
 
 const chat = 1000

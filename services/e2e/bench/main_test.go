@@ -2,13 +2,8 @@ package bench
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"sync"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"telecodex.dev/services/e2e/internal/harness"
 )
@@ -17,23 +12,10 @@ import (
 var programs func() (harness.Programs, error)
 
 func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-	os.Exit(status)
-}
-
-func run(m *testing.M) (status int, err error) {
-	dir, err := os.MkdirTemp("", "bench")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	programs = sync.OnceValues(func() (harness.Programs, error) {
-		return harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex")
+	harness.Main(m, func(dir string) (func() error, error) {
+		programs = sync.OnceValues(func() (harness.Programs, error) {
+			return harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex")
+		})
+		return nil, nil
 	})
-	status = m.Run()
-	return status, goleak.Find()
 }

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/pgtest"
 	"telecodex.dev/services/internal/telegramsim"
@@ -28,38 +26,23 @@ const long = 5 * time.Minute
 var built, broken func() (harness.Programs, error)
 
 func TestMain(m *testing.M) {
-	status, err := runTests(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(1)
-	}
-	os.Exit(status)
-}
-
-func runTests(m *testing.M) (status int, err error) {
-	dir, err := os.MkdirTemp("", "chaos")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	whole, worse := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
-	if err := errors.Join(os.Mkdir(whole, 0o700), os.Mkdir(worse, 0o700)); err != nil {
-		return 0, err
-	}
-	built = sync.OnceValues(func() (harness.Programs, error) {
-		return harness.BuildWith(context.Background(), whole, []string{"-tags=crash"}, "gateway", "orchestrator", "fakecodex")
-	})
-	broken = sync.OnceValues(func() (harness.Programs, error) {
-		whole, err := built()
-		if err != nil {
-			return whole, err
+	harness.Main(m, func(dir string) (func() error, error) {
+		whole, worse := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
+		if err := errors.Join(os.Mkdir(whole, 0o700), os.Mkdir(worse, 0o700)); err != nil {
+			return nil, err
 		}
-		return buildBroken(context.Background(), whole, worse)
+		built = sync.OnceValues(func() (harness.Programs, error) {
+			return harness.BuildWith(context.Background(), whole, []string{"-tags=crash"}, "gateway", "orchestrator", "fakecodex")
+		})
+		broken = sync.OnceValues(func() (harness.Programs, error) {
+			whole, err := built()
+			if err != nil {
+				return whole, err
+			}
+			return buildBroken(context.Background(), whole, worse)
+		})
+		return nil, nil
 	})
-	if status = m.Run(); status == 0 {
-		err = goleak.Find()
-	}
-	return status, err
 }
 
 // setting is a number from the environment.

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
@@ -44,32 +43,16 @@ type target struct {
 var underTest *target
 
 func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "conformance:", err)
-		os.Exit(1)
-	}
-	os.Exit(status)
-}
-
-func run(m *testing.M) (status int, err error) {
-	dir, err := os.MkdirTemp("", "conformance")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	flag.Parse()
-	if err := leaveOut(); err != nil {
-		return 0, err
-	}
-	if underTest, err = newTarget(context.Background(), dir); err != nil {
-		return 0, err
-	}
-	status = m.Run()
-	if err := underTest.close(); err != nil {
-		return status, err
-	}
-	return status, goleak.Find()
+	harness.Main(m, func(dir string) (finish func() error, err error) {
+		flag.Parse()
+		if err := leaveOut(); err != nil {
+			return nil, err
+		}
+		if underTest, err = newTarget(context.Background(), dir); err != nil {
+			return nil, err
+		}
+		return underTest.close, nil
+	})
 }
 
 // Tests whose names begin so are no part of a run against somebody else's worker.

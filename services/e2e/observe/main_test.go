@@ -2,10 +2,8 @@ package observe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,7 +11,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/goleak"
 
 	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/freeport"
@@ -27,27 +24,11 @@ const patience = time.Minute
 var built harness.Programs
 
 func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "observe:", err)
-		os.Exit(1)
-	}
-	os.Exit(status)
-}
-
-func run(m *testing.M) (status int, err error) {
-	dir, err := os.MkdirTemp("", "telecodex-observe")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if built, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex"); err != nil {
-		return 0, err
-	}
-	if status = m.Run(); status == 0 {
-		err = goleak.Find()
-	}
-	return status, err
+	harness.Main(m, func(dir string) (func() error, error) {
+		var err error
+		built, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex")
+		return nil, err
+	})
 }
 
 // chat may use the bot; its number is to be seen in no metric and no trace.

@@ -2,7 +2,6 @@ package reports
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
@@ -34,32 +32,15 @@ type world struct {
 var shared world
 
 func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "reports:", err)
-		os.Exit(1)
-	}
-	os.Exit(status)
-}
-
-func run(m *testing.M) (status int, err error) {
-	dir, err := os.MkdirTemp("", "telecodex-reports")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if shared.programs, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex"); err != nil {
-		return 0, err
-	}
-	if shared.worker, err = startWorker(filepath.Join(dir, "worker")); err != nil {
-		return 0, err
-	}
-	status = m.Run()
-	err = shared.worker.Stop(20 * time.Second)
-	if status == 0 && err == nil {
-		err = goleak.Find()
-	}
-	return status, err
+	harness.Main(m, func(dir string) (finish func() error, err error) {
+		if shared.programs, err = harness.Build(context.Background(), dir, "gateway", "orchestrator", "fakecodex"); err != nil {
+			return nil, err
+		}
+		if shared.worker, err = startWorker(filepath.Join(dir, "worker")); err != nil {
+			return nil, err
+		}
+		return func() error { return shared.worker.Stop(20 * time.Second) }, nil
+	})
 }
 
 func startWorker(dir string, env ...string) (*harness.Worker, error) {

@@ -2,7 +2,6 @@ package smoke
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"telecodex.dev/services/e2e/internal/harness"
 	"telecodex.dev/services/internal/telegramsim"
@@ -23,27 +20,11 @@ const patience = time.Minute
 var built harness.Programs
 
 func TestMain(m *testing.M) {
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "smoke:", err)
-		os.Exit(1)
-	}
-	os.Exit(status)
-}
-
-func run(m *testing.M) (status int, err error) {
-	dir, err := os.MkdirTemp("", "telecodex-smoke-e2e")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if built, err = harness.Build(context.Background(), dir, "telecodex", "orchestrator", "fakecodex"); err != nil {
-		return 0, err
-	}
-	if status = m.Run(); status == 0 {
-		err = goleak.Find()
-	}
-	return status, err
+	harness.Main(m, func(dir string) (func() error, error) {
+		var err error
+		built, err = harness.Build(context.Background(), dir, "telecodex", "orchestrator", "fakecodex")
+		return nil, err
+	})
 }
 
 const (

@@ -139,7 +139,7 @@ func allowed() map[string][]string {
 		"e2e/structure":                      {},
 		"e2e/real":                           {},
 		"e2e/reports":                        {},
-		"e2e/internal/harness":               {grpc, "internal/freeport"},
+		"e2e/internal/harness":               {grpc, "go.uber.org/goleak", "internal/freeport"},
 		"e2e/internal/responses":             {},
 	}
 }
