@@ -120,7 +120,7 @@ generate: $(TOOLS) ## Generate gen/ from proto/.
 	.bin/buf format --diff --exit-code
 	.bin/buf generate
 
-lint: $(TOOLS) ## Check format, vet (three systems), staticcheck, protos, generated code, scripts.
+lint: $(TOOLS) ## Check format, vet (three systems), staticcheck, protos, generated code, scripts, workflow.
 	@.ci/lint
 
 clean: ## Remove what was built; state and installed tools stay.
