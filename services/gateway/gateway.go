@@ -104,6 +104,13 @@ func Run(ctx context.Context, config Config) (err error) {
 	return g.run(ctx)
 }
 
+// CouldNotBegin is Run with Config.Once where something else that the cycle needs
+// could not begin: its report says why. The error is ErrCycleFailed.
+func CouldNotBegin(ctx context.Context, config Config, why error) error {
+	g := newGateway(config)
+	return errors.Join(g.unopened(ctx, why), g.close())
+}
+
 func newGateway(config Config) *gateway {
 	if config.Log == nil {
 		config.Log = zap.NewNop()

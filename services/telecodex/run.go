@@ -65,7 +65,8 @@ const inProcess = "passthrough:///in-process"
 
 // together runs a gateway and its worker until the gateway has done its work
 // (--once), one of them fails, or ctx ends. The gateway outlives the worker: what
-// the worker finishes while it drains is still stored and answered.
+// the worker finishes while it drains is still stored and answered. A single cycle
+// begins when the worker has: without one it ends in a report that says so.
 func together(ctx context.Context, g gateway.Config, o orchestrator.Config) error {
 	listener := bufconn.Listen(1 << 20)
 	o.Listener = listener
@@ -75,12 +76,23 @@ func together(ctx context.Context, g gateway.Config, o orchestrator.Config) erro
 	workerCtx, stopWorker := context.WithCancel(ctx)
 	gatewayCtx, stopGateway := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWorker()
-	worker := make(chan error, 1)
+	begun, worker := make(chan struct{}), make(chan error, 1)
+	o.Ready = func(net.Addr) { close(begun) }
 	go func() {
 		err := orchestrator.Run(workerCtx, o)
 		stopGateway(context.Cause(ctx))
 		worker <- err
 	}()
+	if g.Once {
+		select {
+		case <-begun:
+		case err := <-worker:
+			if err == nil || ctx.Err() != nil {
+				return err
+			}
+			return gateway.CouldNotBegin(ctx, g, fmt.Errorf("worker: %w", err))
+		}
+	}
 	gatewayErr := gateway.Run(gatewayCtx, g)
 	stopWorker()
 	workerErr := <-worker

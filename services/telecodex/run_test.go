@@ -9,7 +9,7 @@ import (
 	"telecodex.dev/services/orchestrator"
 )
 
-// A cycle that has nothing for its worker ends while the worker still begins.
+// A gateway that cannot begin ends while its worker still does.
 func TestAWorkerThatIsStoppedWhileItBeginsHasNotFailed(t *testing.T) {
 	for range 20 {
 		dir := t.TempDir()
@@ -20,7 +20,7 @@ func TestAWorkerThatIsStoppedWhileItBeginsHasNotFailed(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A directory is no database: the gateway ends at once.
-		err = together(t.Context(), gateway.Config{Once: true, Store: dir, OrchestratorMode: gateway.ModeCodex}, config)
+		err = together(t.Context(), gateway.Config{Store: dir, OrchestratorMode: gateway.ModeCodex}, config)
 		if err == nil || strings.Contains(err.Error(), "worker:") {
 			t.Fatalf("ended with %v", err)
 		}
