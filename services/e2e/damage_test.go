@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"telecodex.dev/services/internal/freeport"
 )
 
 // damage overwrites every page of a database but the first few, as a failing disk
@@ -59,7 +63,11 @@ func TestADamagedJournalLeavesTheDecisionToThePerson(t *testing.T) {
 	if err := os.WriteFile(journal, []byte(strings.Repeat("no database", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.startWorker()
+	metrics, err := freeport.Addr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.startWorker("ORCHESTRATOR_METRICS_ADDR=" + metrics)
 	if question := s.heard(2)[1]; !strings.Contains(question, "it may have partly run") {
 		t.Errorf("the person is asked %q", question)
 	}
@@ -68,6 +76,14 @@ func TestADamagedJournalLeavesTheDecisionToThePerson(t *testing.T) {
 	}
 	if kept, err := filepath.Glob(journal + ".damaged-*Z"); err != nil || len(kept) != 1 {
 		t.Errorf("kept: %q, %v", kept, err)
+	}
+	answer, err := http.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if shown, err := io.ReadAll(answer.Body); err != nil || !strings.Contains(string(shown), "telecodex_orchestrator_journal_damaged_copies 1\n") {
+		t.Errorf("what was set aside is not counted: %v, %s", err, shown)
 	}
 	s.say("/drop")
 	s.say("after it")

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -68,6 +69,12 @@ func TestAGatewayThatCannotReachTelegramSaysSo(t *testing.T) {
 	})
 	if code, body := w.get("/metrics"); code != http.StatusOK || !strings.Contains(body, "telecodex_gateway_cycles_total") {
 		t.Errorf("metrics: %d", code)
+	}
+	if err := os.WriteFile(w.config.Store+".damaged-20260301T120000.000Z", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := w.get("/metrics"); !strings.Contains(body, "telecodex_gateway_store_damaged_copies 1\n") {
+		t.Error("a damaged store that is kept is not counted")
 	}
 	if s := w.status(t); s.GetBotId() != 0 || s.GetBotUsername() != "" || s.GetOrchestratorMode() != "default" || s.GetLastPollAt() != nil {
 		t.Errorf("status = %v", s)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"telecodex.dev/services/gateway/internal/meters"
+	"telecodex.dev/services/gateway/internal/store"
 )
 
 // scrapeLimit is how long looking at the store may take.
@@ -13,6 +14,7 @@ const scrapeLimit = 2 * time.Second
 // watched has the meter look at the parts, once they are there, at each scrape.
 func (g *gateway) watched() {
 	g.meter.Watch(func() (now meters.Now) {
+		now.Kept = store.Kept(g.Store)
 		p := g.parts.Load()
 		if p == nil {
 			return now

@@ -118,6 +118,7 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 		return w, err
 	}
 	w.journal.Observe(w.meter.Committed)
+	w.meter.Kept(func() int { return sqldb.Kept(w.dir.Journal()) })
 	w.engine = codex.NewExec(codex.ExecConfig{Bin: c.CodexBin, Env: codex.Environment(c.base(w.dir.Home()), c.CodexEnv, nil), Supervisor: w.supervisor})
 	w.manager = turn.NewManager(turn.Options{
 		Journal: w.journal, Engine: w.engine, Slots: c.MaxTurns, Timeout: c.TurnTimeout, Idle: c.IdleTimeout, Meter: w.meter, Trace: w.trace, Log: c.Log.Named("turn"),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -71,7 +72,30 @@ var Parts = [...]string{"", "-wal", "-shm"}
 
 // Aside is where a damaged database at path is kept.
 func Aside(path string, now time.Time) string {
-	return path + ".damaged-" + now.UTC().Format("20060102T150405.000Z")
+	return path + aside + now.UTC().Format(asideAt)
+}
+
+// What the name of a damaged database that is kept adds to its own.
+const (
+	aside   = ".damaged-"
+	asideAt = "20060102T150405.000Z"
+)
+
+// Kept counts the damaged databases that are kept beside the one at path: each until
+// somebody removes it. 0 where the directory cannot be read.
+func Kept(path string) (n int) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return 0
+	}
+	for _, entry := range entries {
+		if at, ok := strings.CutPrefix(entry.Name(), filepath.Base(path)+aside); ok {
+			if _, err := time.Parse(asideAt, at); err == nil { // not what belongs to one
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // keep copies a database as it is.

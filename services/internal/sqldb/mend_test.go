@@ -197,7 +197,37 @@ func TestDamageThatTookNoRowIsMended(t *testing.T) {
 				t.Errorf("what is kept in %s is not what was there (%v)", mended.Kept, err)
 			}
 			m.leavesNothing(mended.Kept)
+			if n := sqldb.Kept(m.path); n != 1 {
+				t.Errorf("%d are kept", n)
+			}
 		})
+	}
+}
+
+func TestWhatIsKeptIsCountedUntilItIsRemoved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "[x].db")
+	count := func(want int, files ...string) {
+		t.Helper()
+		for _, f := range files {
+			if err := os.WriteFile(f, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := sqldb.Kept(path); n != want {
+			t.Errorf("%d are kept, want %d", n, want)
+		}
+	}
+	count(0, path, path+"-wal", path+".damaged-", path+".damaged-x", filepath.Join(filepath.Dir(path), "y.db.damaged-20260301T120000.000Z"))
+	one := sqldb.Aside(path, time.Now())
+	count(1, one, one+"-wal", one+"-shm")
+	count(2, sqldb.Aside(path, time.Now().Add(time.Hour)))
+	if err := os.Remove(one); err != nil {
+		t.Fatal(err)
+	}
+	count(1)
+	if n := sqldb.Kept(filepath.Join(path, "none", "x.db")); n != 0 {
+		t.Errorf("%d are kept in a directory that is not there", n)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 // Now is what is to be seen of a gateway at one moment.
 type Now struct {
+	Kept     int           // damaged stores that nobody has removed
 	Held     *Lease        // nil: another gateway has the bot, or nobody yet
 	Survey   *store.Survey // nil: the store cannot be read
 	LastPoll time.Time     // that succeeded; zero: none has
@@ -32,7 +33,7 @@ type Lease struct {
 type gauges struct {
 	accepted, updates, turns, oldest         metrics.Family
 	outbox, unsent                           metrics.Family
-	held, epoch, silent, takeovers           metrics.Family
+	held, epoch, silent, takeovers, kept     metrics.Family
 	polled, workers, slots, restarts, memory metrics.Family
 }
 
@@ -58,6 +59,7 @@ func (m *Meter) Watch(read func() Now) {
 		epoch:     set.Gauge("lease_epoch", "Number of the lease: it grows with every change of the gateway that has the bot."),
 		silent:    set.Gauge("lease_age_seconds", "How long ago the lease was last confirmed."),
 		takeovers: set.Total("lease_takeovers_total", "Bots taken from a gateway that had not released them."),
+		kept:      set.Gauge("store_damaged_copies", "Damaged files of the store that were kept when it was mended, and that nobody has removed yet."),
 		polled:    set.Gauge("last_poll_timestamp_seconds", "When getUpdates last succeeded, in seconds since 1970; 0: not yet."),
 		workers:   set.Gauge("workers", "Known workers: ready, draining, or out of reach.", of("state", "ready", "draining", "unreachable")),
 		slots:     set.Gauge("worker_slots", "Slots of the workers that can be reached.", of("state", "free", "used")),
@@ -68,6 +70,7 @@ func (m *Meter) Watch(read func() Now) {
 }
 
 func (g gauges) collect(out chan<- prometheus.Metric, now Now) {
+	g.kept.Is(out, float64(now.Kept))
 	g.lease(out, now.Held)
 	if now.Held == nil {
 		return

@@ -55,6 +55,14 @@ func Suspect(dsn string) bool {
 	return err == nil
 }
 
+// Kept counts the damaged SQLite files that are kept beside the store at dsn.
+func Kept(dsn string) int {
+	if sqldb.IsPostgres(dsn) {
+		return 0
+	}
+	return sqldb.Kept(dsn)
+}
+
 // Mend makes a damaged SQLite file sound again, if not one row of it is lost; see
 // sqldb.Mend. It is what a gateway does before it opens the file.
 //

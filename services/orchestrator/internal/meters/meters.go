@@ -128,6 +128,12 @@ func (m *Meter) Slots(read func() (total, used int, draining bool)) {
 	}))
 }
 
+// Kept shows how many damaged journals are kept, read when somebody asks.
+func (m *Meter) Kept(read func() int) {
+	kept := m.set.Gauge("journal_damaged_copies", "Damaged journals that were set aside, and that nobody has removed yet.")
+	m.set.MustRegister(metrics.Collect(func(out chan<- prometheus.Metric) { kept.Is(out, float64(read())) }))
+}
+
 // TLS shows until when the server's certificate is valid, and how many handshakes it
 // has refused, read when somebody asks.
 func (m *Meter) TLS(expires func() time.Time, refused func() int64) {
