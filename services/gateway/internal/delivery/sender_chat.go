@@ -62,11 +62,15 @@ func (c *chat) run(ctx context.Context) error {
 	}
 }
 
-// leave ends the goroutine unless a message was added meanwhile.
+// leave ends the goroutine unless a message was added meanwhile. What waited for a
+// group may wait for a supergroup now.
 func (c *chat) leave() (left bool) {
 	c.change(func() {
 		if left = !c.woken; left {
 			delete(c.chats, c.id)
+			if now := c.Store.ChatNow(c.id); now != c.id {
+				c.wanted[now] = true
+			}
 			if c.forgotten[c.id] {
 				c.forget(c.id)
 			}

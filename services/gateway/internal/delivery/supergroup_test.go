@@ -31,8 +31,10 @@ func TestAGroupThatBecameASupergroupIsFollowed(t *testing.T) {
 			t.Errorf("%q replies to a message of another chat", m.Text)
 		}
 	}
-	w.sender.Typing(-6, 0, true)
-	w.eventually("shown", func() bool { return len(w.sim.Actions(-1006)) == 1 })
+	w.eventually("shown", func() bool { // a chat that is sent to is left alone
+		w.sender.Typing(-6, 0, true)
+		return len(w.sim.Actions(-1006)) > 0
+	})
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -59,4 +61,20 @@ func TestAMessageIsNotHeldBackByAClockThatWasSetBack(t *testing.T) {
 	if got := c.again(store.Outgoing{NotBefore: now.Add(time.Hour)}); got != soon {
 		t.Errorf("it is tried again in %v", got.Sub(now))
 	}
+}
+
+// What waits for a group goes to the supergroup however that becomes known: by an
+// update that says so, while the group's messages are tried again, too.
+func TestWhatIsTriedAgainFollowsAGroupThatMoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", ChatID: -6, Count: -1, Status: 502})
+	w.run()
+	key := w.post(-6, 0, text("late"))
+	w.eventually("tried", func() bool { return len(w.sim.Calls(telegramsim.CallFilter{Method: "sendMessage", ChatID: -6})) > 0 })
+	if err := w.store.Migrate(t.Context(), -6, -1006); err != nil {
+		t.Fatal(err)
+	}
+	w.delivered(key)
+	w.sent(-1006, 1)
 }
