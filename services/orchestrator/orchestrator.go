@@ -76,6 +76,7 @@ type worker struct {
 	server     *rpc.Server
 	metricsTLS *tls.Config // nil: plaintext
 	listener   net.Listener
+	metrics    net.Listener // nil: none
 	meter      *meters.Meter
 	trace      *tracing.Tracer
 }
@@ -139,6 +140,10 @@ func open(ctx context.Context, c Config) (w *worker, err error) {
 	options.Refused = w.meter.Refused
 	w.server = rpc.NewServer(options)
 	orchestratorv1.RegisterOrchestratorServiceServer(w.server, server.New(w.serverOptions()))
+	// Before anyone can ask: a worker that cannot be watched takes no turn.
+	if w.metrics, err = metrics.Listen(ctx, c.MetricsAddr); err != nil {
+		return w, err
+	}
 	if w.listener = c.Listener; w.listener == nil {
 		w.listener, err = rpc.Listen(ctx, c.ListenAddr)
 	}
@@ -204,7 +209,7 @@ func (w *worker) serve(ctx context.Context) error {
 	group.Go(func(context.Context) error { w.showHealth(calls); return nil })
 	group.Go(func(context.Context) error { return w.server.Serve(calls, w.listener, callGrace) })
 	group.Go(func(ctx context.Context) error {
-		return metrics.Serve(ctx, w.config.MetricsAddr, w.metricsTLS, w.meter.Registry(), w.ready)
+		return metrics.ServeOn(ctx, w.metrics, w.metricsTLS, w.meter.Registry(), w.ready)
 	})
 	group.Go(func(ctx context.Context) error { return profiling.Serve(ctx, w.config.PprofAddr) })
 	group.Go(w.prune)
@@ -275,6 +280,9 @@ func (w *worker) close() (err error) {
 	grace, cancel := context.WithTimeout(context.Background(), traceGrace)
 	defer cancel()
 	w.trace.Close(grace)
+	if w.metrics != nil {
+		_ = w.metrics.Close() // a second time, unless the worker could not start
+	}
 	if w.supervisor != nil {
 		err = errors.Join(err, w.supervisor.Close())
 	}

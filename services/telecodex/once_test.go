@@ -71,31 +71,39 @@ func TestOneCycleBesideAWorkerThatRuns(t *testing.T) {
 // A worker that cannot begin is a failed cycle with its report, as everything is that
 // a cycle meets; nothing was fetched.
 func TestOneCycleWithoutAWorkerThatCanBegin(t *testing.T) {
-	sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sim.Close()
-	sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
-	dir := t.TempDir()
-	file := filepath.Join(dir, "worker")
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "worker")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	settings := map[string]string{
-		"CHANNEL_TOKEN": telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL": sim.URL, "CHANNEL_ALLOWED_CHAT_IDS": "1000",
-		"CHANNEL_STORE": filepath.Join(dir, "gateway.db"), "CHANNEL_CURSOR_STATE_PATH": "", "ORCHESTRATOR_STATE_DIR": filepath.Join(file, "state"),
-	}
-	var out, log bytes.Buffer
-	status := Main(t.Context(), []string{"--once"}, func(name string) (string, bool) { v, ok := settings[name]; return v, ok }, &out, &log)
-	if status != lifecycle.ExitFailed || strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `"reason":"runtime-process-once-exception","sent_count":0,"status":"failed"`) ||
-		!strings.Contains(out.String(), "worker: ") {
-		t.Errorf("status %d: %s%s", status, out.String(), log.String())
-	}
-	if n := strings.Count(log.String(), `"msg":"stopped"`); n != 1 {
-		t.Errorf("said %d times: %s", n, log.String())
-	}
-	if pending := sim.State().Pending; pending != 1 {
-		t.Errorf("%d updates wait", pending)
+	for setting, value := range map[string]string{"ORCHESTRATOR_STATE_DIR": filepath.Join(file, "state"), "ORCHESTRATOR_METRICS_ADDR": taken.Addr().String()} {
+		sim, err := telegramsim.Start("127.0.0.1:0", telegramsim.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sim.Close()
+		sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
+		dir := t.TempDir()
+		settings := map[string]string{
+			"CHANNEL_TOKEN": telegramsim.DefaultToken, "CHANNEL_TELEGRAM_API_URL": sim.URL, "CHANNEL_ALLOWED_CHAT_IDS": "1000",
+			"CHANNEL_STORE": filepath.Join(dir, "gateway.db"), "CHANNEL_CURSOR_STATE_PATH": "", "ORCHESTRATOR_STATE_DIR": filepath.Join(dir, "state"),
+		}
+		settings[setting] = value
+		var out, log bytes.Buffer
+		status := Main(t.Context(), []string{"--once"}, func(name string) (string, bool) { v, ok := settings[name]; return v, ok }, &out, &log)
+		if status != lifecycle.ExitFailed || strings.Count(out.String(), "\n") != 1 ||
+			!strings.Contains(out.String(), `"reason":"runtime-process-once-exception","sent_count":0,"status":"failed"`) || !strings.Contains(out.String(), "worker: ") {
+			t.Errorf("%s: status %d: %s%s", setting, status, out.String(), log.String())
+		}
+		if n := strings.Count(log.String(), `"msg":"stopped"`); n != 1 {
+			t.Errorf("%s: said %d times: %s", setting, n, log.String())
+		}
+		if pending := sim.State().Pending; pending != 1 {
+			t.Errorf("%s: %d updates wait", setting, pending)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -29,17 +30,35 @@ func NewRegistry() *prometheus.Registry {
 	return registry
 }
 
-// Serve serves until the context ends. addr is "host:port" or "unix://path";
-// when it is empty nothing is served, and Serve returns at once. secure is the TLS
-// of the address; nil: plaintext. ready says why the service cannot do its work,
-// nil when it can; its text is shown on /readyz.
-func Serve(ctx context.Context, addr string, secure *tls.Config, registry *prometheus.Registry, ready func() error) error {
+// Listen opens an address, "host:port" or "unix://path". Where it is empty the
+// listener is nil.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	if addr == "" {
-		return nil
+		return nil, nil
 	}
 	lis, err := rpc.Listen(ctx, addr)
 	if err != nil {
-		return fmt.Errorf("metrics: %w", err)
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return lis, nil
+}
+
+// Serve is Listen and ServeOn.
+func Serve(ctx context.Context, addr string, secure *tls.Config, registry *prometheus.Registry, ready func() error) error {
+	lis, err := Listen(ctx, addr)
+	if err != nil {
+		return err
+	}
+	return ServeOn(ctx, lis, secure, registry, ready)
+}
+
+// ServeOn serves until the context ends, and closes the listener; where that is nil,
+// nothing is served, and it returns at once. secure is the TLS of the address; nil:
+// plaintext. ready says why the service cannot do its work, nil when it can; its text
+// is shown on /readyz.
+func ServeOn(ctx context.Context, lis net.Listener, secure *tls.Config, registry *prometheus.Registry, ready func() error) error {
+	if lis == nil {
+		return nil
 	}
 	if secure != nil {
 		lis = tls.NewListener(lis, secure)
