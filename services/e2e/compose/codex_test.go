@@ -3,10 +3,13 @@
 package compose_test
 
 import (
+	"context"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"telecodex.dev/services/e2e/internal/responses"
 )
@@ -19,13 +22,23 @@ func needCodex(t *testing.T) {
 	if _, err := exec.LookPath("npm"); err != nil {
 		t.Skip("SKIPPED, NOT TESTED: npm is not installed, so the image with the real Codex cannot be built")
 	}
-	must(t, nil, "deploy/stage-codex")
+	if _, err := stagedCodex(); err != nil {
+		t.Fatal(err)
+	}
 }
+
+// stagedCodex stages it once: tests that build its image run side by side.
+var stagedCodex = sync.OnceValues(func() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	return command(ctx, nil, "deploy/stage-codex")
+})
 
 // The real Codex of the image answers a person: it asks the provider, runs a command in
 // its sandbox within the container, and goes on in the thread after the container
 // was replaced.
 func TestTheRealCodexAnswersInItsContainer(t *testing.T) {
+	t.Parallel()
 	needCodex(t)
 	const chat = 1001
 	s := newStack(t, "telecodex-codex", []string{"1001"}, "../services/e2e/compose/testdata/real-codex.yaml")

@@ -138,6 +138,7 @@ func installed(t *testing.T) {
 // Doctor says in a worker's container what the sandbox needs: with the default
 // profiles it fails and says what mends it, as the compose file has it it is well.
 func TestDoctorKnowsWhatAContainerForbids(t *testing.T) {
+	t.Parallel()
 	needCodex(t)
 	const project = "telecodex-doctor"
 	compose := []string{"compose", "--project-name", project, "--file", "deploy/compose.yaml"}
@@ -166,6 +167,7 @@ func TestDoctorKnowsWhatAContainerForbids(t *testing.T) {
 // that begins: those that begin at once make the same directories, and one fails. So
 // there is nothing, for a user and a mode alone are copied without harm.
 func TestAnImageHasNothingForItsVolume(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, "telecodex-images", nil)
 	s.compose("build", "--quiet", "gateway", "orchestrator")
 	for service, want := range map[string]string{"gateway": "drwx------ 10001/10001 ", "orchestrator": "drwx------ 10002/10002 "} {

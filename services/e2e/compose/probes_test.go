@@ -74,6 +74,7 @@ func probe(t *testing.T, lines []string, worker, gateway, tls string, refused ..
 // The calls of docs/PROBES.md work as printed on the stack, a message answered and a
 // turn interrupted.
 func TestProbesWorkOnTheStack(t *testing.T) {
+	t.Parallel()
 	const chat = 123456789
 	s := newStack(t, "telecodex-probes", []string{fmt.Sprint(chat)})
 	worker := freePort(t)

@@ -129,6 +129,7 @@ func (w *watched) quiet() {
 // something to draw. A message that was answered is seen; so are faults, where faults
 // are what a panel shows.
 func TestTheDashboardShowsWhatHappens(t *testing.T) {
+	t.Parallel()
 	needEngine(t)
 	image := prometheusImage(t)
 	const chat = 1001
