@@ -40,8 +40,9 @@ type Counters struct {
 	RetryTotal int32 `protobuf:"varint,4,opt,name=retry_total,json=retryTotal,proto3" json:"retry_total,omitempty"`
 	// Turns that were waiting or running when the report was made; 0 or more.
 	QueueDepth int32 `protobuf:"varint,5,opt,name=queue_depth,json=queueDepth,proto3" json:"queue_depth,omitempty"`
-	// Workers seen to come back with a new process since the gateway started; 0
-	// or more.
+	// Times that a worker was met with another process than before, by any process
+	// of the gateway on this store; the worker within the all-in-one is one, too,
+	// and each of its cycles with --once is another process. 0 or more.
 	WorkerRestartTotal int32 `protobuf:"varint,6,opt,name=worker_restart_total,json=workerRestartTotal,proto3" json:"worker_restart_total,omitempty"`
 	// Heartbeat events that could not be posted in this cycle; 0 or more.
 	HeartbeatEmitFailures int32 `protobuf:"varint,7,opt,name=heartbeat_emit_failures,json=heartbeatEmitFailures,proto3" json:"heartbeat_emit_failures,omitempty"`

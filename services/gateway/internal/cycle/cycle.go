@@ -344,7 +344,7 @@ func (t *Tracker) FetchRetried() {
 	}
 }
 
-// Retried counts a send that was made again, for the cycle of its update.
+// Retried counts a send that is made again, for the cycle of its update.
 func (t *Tracker) Retried(key store.Key) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

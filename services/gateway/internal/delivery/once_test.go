@@ -24,6 +24,9 @@ func TestOnceLeavesAMessageThatCannotBeSent(t *testing.T) {
 		t.Errorf("outbox = %+v", o)
 	}
 	r := w.reported(1)
+	if n := r.GetTelemetry().GetCounters().GetRetryTotal(); n != onceAttempts-1 {
+		t.Errorf("%d calls were made, %d of them again", onceAttempts, n)
+	}
 	if r.GetAckSkippedCount() != 1 || !slices.Contains(codes(r), cycle.ProcessingException) {
 		t.Errorf("report = %v", r)
 	}

@@ -98,7 +98,9 @@ func (c *chat) next(ctx context.Context) (again bool, err error) {
 	if err := c.Store.MarkSending(ctx, o.ID); err != nil {
 		return c.storeFailed(ctx, err)
 	}
-	o.Attempts++
+	if o.Attempts++; o.Attempts > 1 {
+		c.Reports.Retried(o.Key)
+	}
 	started := time.Now()
 	crashpoint.Here(crashpoint.Sending)
 	messageID, sendErr := c.send(ctx, o)
@@ -336,7 +338,6 @@ func (c *chat) took(key store.Key) time.Duration {
 func (c *chat) retry(ctx context.Context, o store.Outgoing, failure *botapi.Error, cause error) (bool, error) {
 	c.fail()
 	c.refused = permanent(failure)
-	c.Reports.Retried(o.Key)
 	if failure.InDoubt {
 		c.Reports.Diagnostic(o.Key, c.doubt(o))
 	}
