@@ -166,3 +166,38 @@ func TestAnEditHoldsNoMessageBack(t *testing.T) {
 		return err == nil && len(all) == 1 && all[0].ChatID == away
 	})
 }
+
+func TestAQuestionThatIsDecidedWhileItIsAskedSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", DelayMS: 300})
+	turn := w.ask(chatID)
+	key := store.Key{Generation: 1, UpdateID: w.nextID}
+	w.run()
+	w.eventually("being asked", func() bool { return w.state(key).Outbox[0].State != store.Pending })
+	w.decide(turn)
+	w.eventually("it says so", func() bool { m := w.sent(chatID, 1)[0]; return m.Text == "dropped" && m.ReplyMarkup == nil })
+}
+
+func TestNothingIsEditedWhileAMessageWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.Budget = NewBudget(0)
+	w.run()
+	turn := w.ask(chatID)
+	w.sim.Fail(telegramsim.Fault{Method: "sendMessage", Count: -1, Status: 502})
+	key := w.post(chatID, 0, text("waits"))
+	w.eventually("tried", func() bool { return w.state(key).Outbox[0].Attempts > 0 })
+	if _, err := w.store.Resolve(t.Context(), turn, store.Decision{Choice: store.Drop, Shown: "dropped"}); err != nil {
+		t.Fatal(err)
+	}
+	outdated, err := w.store.Outdated(t.Context())
+	if err != nil || len(outdated) != 1 {
+		t.Fatalf("outdated: %v, %v", outdated, err)
+	}
+	if done, err := w.sender.edit(t.Context(), outdated[0]); done || err != nil || len(w.sim.Calls(telegramsim.CallFilter{Method: "editMessageText"})) != 0 {
+		t.Errorf("it is edited: %v, %v", done, err)
+	}
+	w.sim.ClearFaults()
+	w.delivered(key)
+}

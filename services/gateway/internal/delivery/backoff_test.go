@@ -61,8 +61,8 @@ func TestPausesGrowUpToTheirCap(t *testing.T) {
 				const more = 70 // far beyond where a shift could overflow
 				calls := make(chan time.Time, len(tt.want)+more)
 				w := refusedWorld(t, refusing{tt.answer, calls}, tt.onSuccess)
-				w.run()
 				w.post(chatID, 0, text("hello"))
+				w.run() // which finds it: nobody else wakes the chat, and cuts a pause short
 				last := <-calls
 				for i := range len(tt.want) + more - 1 {
 					next := <-calls
