@@ -129,6 +129,28 @@ func TestWhatIsNotKnownIsNotKept(t *testing.T) {
 	}
 }
 
+// What is kept by structure may hold a secret all the same.
+func TestSecretsAreFoundInWhatIsKept(t *testing.T) {
+	for _, key := range keptWords {
+		for secret, want := range map[string]string{
+			text:                                 redacted,
+			"it says " + text + ".":              "it says " + redacted + ".",
+			"AAExampleTokenThatNobodyHas-1234_5": redacted,
+			chat:                                 redactedChat,
+			"chat " + chat + " of " + user:       "chat " + redactedChat + " of " + redactedUser,
+			"adapter-fetch-exception":            "adapter-fetch-exception",
+		} {
+			got, err := redactor().Report(map[string]any{key: secret})
+			if err != nil || decode(t, string(got))[key] != any(want) {
+				t.Errorf("%s: %q became %s, %v; want %q", key, secret, got, err, want)
+			}
+			if leaks := redactor().Leaks([]byte(`{"` + key + `":"` + secret + `"}`)); leaks != (secret != want) {
+				t.Errorf("%s: %q is a leak: %v", key, secret, leaks)
+			}
+		}
+	}
+}
+
 func TestText(t *testing.T) {
 	r := redactor()
 	for _, tt := range []struct{ text, want string }{
