@@ -197,7 +197,32 @@ func TestWithoutEvidenceItIsNotGo(t *testing.T) {
 	if status := r.run(t); status != smoke.ExitConditional {
 		t.Errorf("status %d", status)
 	}
-	r.shows(t, "PASS      S4", "CONDITIONAL: without redacted evidence: S4; ")
+	r.shows(t, "PASS      S4", "CONDITIONAL: without redacted evidence: S1, S2, S3, S4; ")
+}
+
+// What was written and is lost before the decision is not captured.
+func TestEvidenceThatIsLostIsNotCaptured(t *testing.T) {
+	r := newTrial(t)
+	r.SabotageWith(func(cycle string, _ map[string]string) {
+		if cycle != "S4-allowlist-drop" {
+			return
+		}
+		paths, err := filepath.Glob(filepath.Join(r.Out, "*", "S1-happy-path.redacted.json"))
+		if err != nil || len(paths) != 1 {
+			t.Errorf("%q, %v", paths, err)
+			return
+		}
+		if err := os.Remove(paths[0]); err != nil {
+			t.Error(err)
+		}
+	})
+	if status := r.run(t); status != smoke.ExitConditional {
+		t.Errorf("status %d", status)
+	}
+	r.shows(t, "PASS      S1", "  S1-happy-path, try 1, evidence: ", "CONDITIONAL: without redacted evidence: S1; ")
+	if document := r.evidence(t)["evidence.md"]; document == "" || strings.Contains(document, "S1-happy-path.redacted.json") {
+		t.Errorf("it names evidence that is not there:\n%s", document)
+	}
 }
 
 // A program that is no telecodex crashes, or says nothing that can be judged.

@@ -3,6 +3,7 @@ package smoke
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -90,8 +91,23 @@ type criterion struct {
 	Text   string `json:"text"`
 }
 
+// recheck looks once more at the redacted evidence, which may have been lost since it
+// was written.
+func (r *run) recheck() {
+	for _, a := range r.attempts {
+		if a.redacted == "" {
+			continue
+		}
+		if err := evidence.Check(a.redacted); err != nil {
+			a.redacted, a.keepErr = "", errors.Join(a.keepErr, err)
+			r.console.linef("  %s, try %d, evidence: %v", a.cycle.ID, a.try, err)
+		}
+	}
+}
+
 // judge makes the verdict of what the cycles came to.
 func (r *run) judge() verdict {
+	r.recheck()
 	v := verdict{Protocol: protocol.Name, Run: filepath.Base(r.kept.Path()), Mode: "simulated", Begin: r.begin.UTC(),
 		End: time.Now().UTC(), Evidence: r.kept.Path(), Criteria: []criterion{}, Rollback: []string{}}
 	if r.Live {

@@ -88,6 +88,23 @@ func (d Dir) SetAside(id string, try int) (redacted string, err error) {
 	return redacted, nil
 }
 
+// errNotKept is redacted evidence that is no longer what was written.
+var errNotKept = errors.New("the redacted report is no JSON object any more")
+
+// Check says why redacted evidence that was kept cannot be shown: it is gone, cannot
+// be read, or is no JSON object; nil when it can.
+func Check(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var report map[string]any
+	if json.Unmarshal(text, &report) != nil || report == nil {
+		return fmt.Errorf("%s: %w", path, errNotKept)
+	}
+	return nil
+}
+
 // KeepDocument writes a document that is redacted already.
 func (d Dir) KeepDocument(name, text string) error { return d.write(name, []byte(text)) }
 

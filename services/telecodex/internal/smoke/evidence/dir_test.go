@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -67,6 +68,35 @@ func TestWhatCannotBeRedactedIsNotCaptured(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(d.Path(), "leak.redacted.json")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it was kept: %v", err)
+	}
+}
+
+func TestEvidenceThatIsLostIsNoticed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(path string) error
+		lost   bool
+	}{
+		"as it was": {func(string) error { return nil }, false},
+		"gone":      {os.Remove, true},
+		"empty":     {func(path string) error { return os.Truncate(path, 0) }, true},
+		"cut off":   {func(path string) error { return os.Truncate(path, 10) }, true},
+		"no object": {func(path string) error { return os.WriteFile(path, []byte("null"), 0o600) }, true},
+		"no file":   {func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, true},
+	} {
+		d, err := Create(t.TempDir(), "x", when)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := d.Keep("S1", nil, map[string]any{"status": "ok"}, &Redactor{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tt.change(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(path); (err != nil) != tt.lost || err != nil && !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
