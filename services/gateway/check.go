@@ -17,6 +17,7 @@ import (
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/checkup"
 	"telecodex.dev/services/internal/rpc"
+	"telecodex.dev/services/internal/sqldb"
 )
 
 // Limits of the checks.
@@ -80,6 +81,9 @@ func (c Config) checkStore(ctx context.Context) []checkup.Finding {
 		if store.OnServer(c.Store) {
 			mend = "see that the server runs and lets this user in, and look at the URL in CHANNEL_STORE"
 		}
+		if errors.As(err, new(*sqldb.SchemaError)) {
+			mend = mendNewer
+		}
 		return []checkup.Finding{checkup.Broken("store", once(err.Error()), mend)}
 	}
 	if store.OnServer(c.Store) {
@@ -95,7 +99,38 @@ func (c Config) checkStore(ctx context.Context) []checkup.Finding {
 	if used && found[0].Verdict == checkup.OK {
 		found[0].Detail = c.Store + ": a gateway that runs uses it, so it was only looked at"
 	}
+	if found[0].Verdict != checkup.Fail {
+		found[0] = c.lookInto(ctx, found[0])
+	}
 	return append(found, c.checkCursor(used)...)
+}
+
+// What is to be done about a store that cannot be opened.
+const (
+	mendNewer  = "run the newer version, or restore the backup from before it"
+	mendDamage = "look after the disk, and start the gateway, again if it ends: it mends the store if every row can be read; else it changes nothing, and the backup has to be restored"
+	mendOther  = "name another file in CHANNEL_STORE; if this was the store, restore its backup, or move it away: then sessions and open turns are forgotten"
+)
+
+// lookInto looks into a SQLite file, about which all else is found.
+func (c Config) lookInto(ctx context.Context, found checkup.Finding) checkup.Finding {
+	const name = "store"
+	whole, err := store.Look(ctx, c.Store)
+	switch {
+	case errors.As(err, new(*sqldb.SchemaError)):
+		return checkup.Broken(name, c.Store+": "+err.Error(), mendNewer)
+	case errors.Is(err, sqldb.ErrNoDatabase):
+		return checkup.Broken(name, c.Store+" is no SQLite database, or no longer one", mendOther)
+	case sqldb.KindOf(err) == sqldb.Corrupt:
+		return checkup.Broken(name, c.Store+" is damaged", mendDamage)
+	case err != nil:
+		return checkup.Broken(name, c.Store+": "+err.Error(), "let this user have it, or choose another CHANNEL_STORE")
+	case store.Suspect(c.Store):
+		return checkup.Doubtful(name, c.Store+": a gateway has met damage in it", mendDamage)
+	case !whole:
+		found.Detail += "; not all of it was looked at"
+	}
+	return found
 }
 
 // once is a text whose end does not say the same twice, as it does of a server
@@ -114,6 +149,8 @@ func (c Config) checkServer(ctx context.Context, used bool) checkup.Finding {
 	const name = "store"
 	condition, err := store.Examine(ctx, c.Store)
 	switch {
+	case errors.As(err, new(*sqldb.SchemaError)):
+		return checkup.Broken(name, err.Error(), mendNewer)
 	case err != nil:
 		return checkup.Broken(name, err.Error(), "look at the server, and at the URL in CHANNEL_STORE")
 	case !condition.Writable:

@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +97,66 @@ func TestStoreOnAServerIsLookedAt(t *testing.T) {
 			}
 			if text := found["store"].Detail; strings.Contains(text, pgtest.Password) || strings.Contains(text, url.QueryEscape(pgtest.Password)) {
 				t.Errorf("the password is shown: %s", text)
+			}
+		})
+	}
+}
+
+// TestStoreThatCannotBeOpenedIsToldOf looks at files with which a gateway would end.
+func TestStoreThatCannotBeOpenedIsToldOf(t *testing.T) {
+	t.Parallel()
+	sim := simulate(t)
+	made := echo(t, sim.URL, &lines{})
+	made.Once = true
+	if err := Run(t.Context(), made); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(made.Store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, damaged := bytes.Clone(whole), bytes.Clone(whole)
+	binary.BigEndian.PutUint32(newer[60:], 9999)
+	copy(damaged[pageSize:], bytes.Repeat([]byte{0xa7}, len(whole)-pageSize))
+	for _, tt := range []struct {
+		name    string
+		content []byte
+		verdict checkup.Verdict
+		detail  string
+		mend    string
+		starts  bool
+	}{
+		{"sound", whole, checkup.OK, "a write was on the disk", "", true},
+		{"met", whole, checkup.Warn, "has met damage", mendDamage, true},
+		{"text", []byte("SECRET, and no database"), checkup.Fail, "is no SQLite database", mendOther, false},
+		{"overwritten", bytes.Repeat([]byte{0xa7}, len(whole)), checkup.Fail, "is no SQLite database", mendOther, false},
+		{"damaged", damaged, checkup.Fail, "is damaged", mendDamage, false},
+		{"newer", newer, checkup.Fail, "schema 9999 is newer than this program's", mendNewer, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := sound(t, sim)
+			if err := os.WriteFile(c.Store, tt.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if tt.name == "met" {
+				if err := os.WriteFile(c.Store+".suspect", nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			found := examined(t, c, false)
+			if f := found["store"]; tt.starts && strings.Contains(f.Detail, "; but that is a") {
+				tt.verdict = checkup.Warn // of the file system
+			}
+			expect(t, found, "store", tt.verdict, tt.detail)
+			if f := found["store"]; tt.mend != "" && f.Mend != tt.mend {
+				t.Errorf("mend %q", f.Mend)
+			}
+			if after, err := os.ReadFile(c.Store); err != nil || !bytes.Equal(after, tt.content) {
+				t.Errorf("the store was changed (%v)", err)
+			}
+			c.OrchestratorMode, c.Once = ModeDefault, true
+			if err := Run(t.Context(), c); (err == nil) != tt.starts {
+				t.Errorf("a gateway ends with %v", err)
 			}
 		})
 	}

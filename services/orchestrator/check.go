@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"telecodex.dev/services/internal/checkup"
+	"telecodex.dev/services/internal/sqldb"
 	"telecodex.dev/services/orchestrator/internal/codex"
+	"telecodex.dev/services/orchestrator/internal/journal"
 	"telecodex.dev/services/orchestrator/internal/proctree"
 	"telecodex.dev/services/orchestrator/internal/statedir"
 )
@@ -46,7 +48,7 @@ func Check(ctx context.Context, c Config) []*checkup.Check {
 		checkup.Start(ctx, "tls", time.Second, func(context.Context) []checkup.Finding {
 			return prepared.Access.Examine(cmp.Or(prepared.ListenAddr, prepared.MetricsAddr), time.Now())
 		}),
-		checkup.Start(ctx, "state directory", diskLimit, func(context.Context) []checkup.Finding { return prepared.checkDirectories() }),
+		checkup.Start(ctx, "state directory", diskLimit, prepared.checkDirectories),
 	}
 }
 
@@ -60,7 +62,7 @@ func FindCodex(c Config) error {
 	return nil
 }
 
-func (c Config) checkDirectories() []checkup.Finding {
+func (c Config) checkDirectories(ctx context.Context) []checkup.Finding {
 	if c.StateSlotsDir != "" {
 		return checkup.Directory("state slots", c.StateSlotsDir, false, "choose another ORCHESTRATOR_STATE_SLOTS_DIR")
 	}
@@ -73,11 +75,36 @@ func (c Config) checkDirectories() []checkup.Finding {
 	if used && found[0].Verdict == checkup.OK {
 		found[0].Detail = c.StateDir + ": a worker that runs here uses it, so it was only looked at"
 	}
+	if found[0].Verdict != checkup.Fail {
+		found[0] = c.checkJournal(ctx, found[0])
+	}
 	workspace := checkup.Directory("workspace", c.WorkspaceDir, used, "choose another ORCHESTRATOR_WORKSPACE_DIR")
 	if filepath.Dir(c.WorkspaceDir) == c.StateDir {
 		workspace = workspace[:1] // the same disk
 	}
 	return append(found, workspace...)
+}
+
+// checkJournal looks into the journal of a state directory, about which all else is
+// found.
+func (c Config) checkJournal(ctx context.Context, found checkup.Finding) checkup.Finding {
+	dir, err := statedir.Peek(c.StateDir)
+	if err != nil {
+		return found // no worker has used it
+	}
+	whole, err := journal.Look(ctx, dir.Journal())
+	switch {
+	case errors.As(err, new(*sqldb.SchemaError)):
+		return checkup.Broken(found.Name, dir.Journal()+": "+err.Error(), "run the newer version, or restore the backup from before it")
+	case sqldb.KindOf(err) == sqldb.Corrupt:
+		return checkup.Doubtful(found.Name, dir.Journal()+" is damaged: at its next start the worker sets it aside and begins a new one; what ran is interrupted, and people are asked",
+			"look after the disk")
+	case err != nil:
+		return checkup.Broken(found.Name, dir.Journal()+": "+err.Error(), "let this user have it, or choose another ORCHESTRATOR_STATE_DIR")
+	case !whole:
+		found.Detail += "; not all of its journal was looked at"
+	}
+	return found
 }
 
 // checkCodex asks Codex as a turn would: the same binary, environment and

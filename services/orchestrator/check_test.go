@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"telecodex.dev/services/internal/checkup"
 	"telecodex.dev/services/internal/codexsim"
 	"telecodex.dev/services/orchestrator"
+	"telecodex.dev/services/orchestrator/internal/journal"
+	"telecodex.dev/services/orchestrator/internal/statedir"
 )
 
 // checkConfig is testConfig with the CODEX_HOME that Codex wants to find.
@@ -206,6 +209,46 @@ func TestWorkersDirectoriesMustBeWritable(t *testing.T) {
 	config.WorkspaceRoots = []string{filepath.Join(file, "nowhere")}
 	if f := examined(t, config)["worker"]; f.Verdict != checkup.Fail {
 		t.Errorf("%+v", f)
+	}
+}
+
+func TestJournalThatCannotBeOpenedIsToldOf(t *testing.T) {
+	t.Parallel()
+	config := checkConfig(t)
+	dir, err := statedir.Open(config.StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(t.Context(), dir.Journal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f := examined(t, config)["state directory"]; f.Verdict == checkup.Fail || strings.Contains(f.Detail, "damaged") {
+		t.Errorf("%+v", f)
+	}
+	content, err := os.ReadFile(dir.Journal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint32(content[60:], 9999)
+	for _, tt := range []struct {
+		content []byte
+		verdict checkup.Verdict
+		detail  string
+	}{
+		{content, checkup.Fail, "schema 9999 is newer than this program's"},
+		{[]byte("SECRET, and no database"), checkup.Warn, "sets it aside"},
+	} {
+		if err := os.WriteFile(dir.Journal(), tt.content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, examined(t, config), "state directory", tt.verdict, tt.detail)
 	}
 }
 

@@ -112,10 +112,13 @@ func keep(one *sql.Conn, path string) error {
 
 const mending = "mend"
 
+// mendPatience is how long Mend waits for others who have the file open.
+const mendPatience = 2 * time.Second
+
 // alone opens a database with one connection, which has the file for itself from
 // now on.
 func alone(ctx context.Context, path string) (*sql.DB, error) {
-	db := sql.OpenDB(connector{dsn: dsn(path, "busy_timeout(2000)", "locking_mode(EXCLUSIVE)", "synchronous(FULL)")})
+	db := sql.OpenDB(connector{dsn: dsn(path, fmt.Sprintf("busy_timeout(%d)", mendPatience.Milliseconds()), "locking_mode(EXCLUSIVE)", "synchronous(FULL)")})
 	db.SetMaxOpenConns(1)
 	for _, statement := range []string{"BEGIN EXCLUSIVE", "COMMIT"} {
 		if _, err := db.ExecContext(ctx, statement); err != nil {

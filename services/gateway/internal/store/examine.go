@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 
 	"go.uber.org/zap"
 
@@ -43,4 +45,16 @@ func Examine(ctx context.Context, dsn string) (c Condition, err error) {
 			current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'`).Scan(&c.Writable, &c.Durable)
 	})
 	return c, err
+}
+
+// Look looks whether a gateway could open the SQLite file at path, as sqldb.Look does,
+// for as long as no gateway would mind.
+func Look(ctx context.Context, path string) (whole bool, err error) {
+	steps, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return false, fmt.Errorf("read the migrations: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, sqldb.LookLimit)
+	defer cancel()
+	return sqldb.Look(ctx, path, sqldb.Migrations{Files: steps})
 }

@@ -75,6 +75,18 @@ func Open(ctx context.Context, path string) (*Journal, error) {
 	return &Journal{db: db, id: id, committer: newCommitter(db)}, nil
 }
 
+// Look looks whether a worker could begin with the journal at path, as sqldb.Look does,
+// for as long as no worker would mind.
+func Look(ctx context.Context, path string) (whole bool, err error) {
+	steps, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return false, fmt.Errorf("journal migrations: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, sqldb.LookLimit)
+	defer cancel()
+	return sqldb.Look(ctx, path, sqldb.Migrations{Files: steps})
+}
+
 // sound reads every page, but compares no index with its table.
 func sound(ctx context.Context, db *sqldb.DB) error {
 	return db.Read(ctx, func(tx *sql.Tx) error {
