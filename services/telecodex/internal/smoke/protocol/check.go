@@ -47,7 +47,7 @@ func is(want any) expectation {
 func number(n int) any { return json.Number(strconv.Itoa(n)) }
 
 func atLeast(n int64) expectation {
-	return expectation{fmt.Sprintf(">=%d", n), func(value any, _ map[string]any) bool {
+	return expectation{fmt.Sprintf("a whole number >=%d", n), func(value any, _ map[string]any) bool {
 		got, ok := whole(value)
 		return ok && got >= n
 	}}

@@ -160,6 +160,18 @@ func TestNumbersAreJudgedAsNumbers(t *testing.T) {
 	}
 }
 
+// Half of a millisecond is more than nothing: what is expected says what is wrong.
+func TestAWholeNumberIsAskedFor(t *testing.T) {
+	happy := Cycles()[HappyPath]
+	for path, want := range map[string]string{"telemetry.timers_ms.cycle_total": "a whole number >=0", "sent_count": "a whole number >=1"} {
+		checks := happy.Judge(broken(t, asExpected(t, happy), func(report map[string]any) { set(t, report, path, 1.5, false) }))
+		i := slices.IndexFunc(checks, func(check Check) bool { return check.Name == path })
+		if checks[i].Expected != want || checks[i].Observed != "1.5" || checks[i].Result != Fail {
+			t.Errorf("%+v, want %q", checks[i], want)
+		}
+	}
+}
+
 // A failed turn that is answered all the same meets the criterion of its scenario:
 // telemetry that counts the answer is valid, and telemetry that does not is not.
 func TestOnlyTelemetryThatContradictsTheReportIsInvalid(t *testing.T) {
