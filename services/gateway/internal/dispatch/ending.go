@@ -30,6 +30,7 @@ const (
 	unreachableMessage = "no orchestrator worker can be reached; the update stays queued"
 	refusesMessage     = "the worker takes no turn; the update stays queued: "
 	drainingMessage    = "the session's worker is being taken out of service; the update stays queued"
+	replacedMessage    = "the worker's disk was replaced"
 	lostMessage        = "the worker was away for too long; the turn may have run there"
 	renumberedMessage  = "the worker knows the turn's id as that of another turn; it is run under the next one"
 	heldMessage        = "an interrupted turn waits for a decision; the update stays queued until then"
@@ -54,11 +55,11 @@ func (r *runner) ending(e lane.Effect) (store.Outcome, []store.Message) {
 		if message == "" {
 			message = "the worker does not know the turn any more"
 		}
-		if e == lane.InterruptUnpin {
-			message = "the worker's disk was replaced"
-		}
 		text := render.Interrupted(r.m.InterruptedWait)
-		if r.lost {
+		switch {
+		case e == lane.InterruptUnpin:
+			message, text = replacedMessage, render.InterruptedGone(r.m.InterruptedWait)
+		case r.lost:
 			message, text = lostMessage, render.InterruptedAway(r.m.InterruptedWait)
 		}
 		o := store.Outcome{Name: interrupted, ErrorCode: cycle.TurnInterrupted, ErrorMessage: message, Usage: r.reply.usage}

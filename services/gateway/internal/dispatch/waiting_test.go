@@ -282,6 +282,7 @@ func TestAWorkerThatLostItsDiskHoldsNobodyUp(t *testing.T) {
 	waiting := w.send(idle, store.KindPrompt, "waits")
 	other.serve(t, f.address)
 	equal(t, "what ran is the person's to decide", w.settled(running).State, store.Interrupted)
+	equal(t, "question", w.said(chat), render.InterruptedGone(0))
 	turn := w.settled(waiting)
 	equal(t, "outcome", turn.Outcome, "succeeded")
 	equal(t, "worker", turn.WorkerID, "b")
@@ -294,4 +295,30 @@ func TestAWorkerThatLostItsDiskHoldsNobodyUp(t *testing.T) {
 		left, err := w.store.Unacknowledged(t.Context())
 		return err == nil && len(left) == 0
 	})
+}
+
+// With its journal went the conversation, and maybe the files: who is asked is told
+// so, since nothing else says it when the decision is carried out.
+func TestAWorkerThatComesBackWithAnotherJournalIsToldOfWithTheQuestion(t *testing.T) {
+	t.Parallel()
+	f, again := idleWorker("a"), idleWorker("a")
+	again.journal = "journal-a-2"
+	stop := f.serve(t, "127.0.0.1:0")
+	w := newWorld(t, f).run()
+	w.settled(w.prompt("first"))
+	w.outbox(chat)
+	f.set(func() { f.hold = holding })
+	running := w.prompt("runs")
+	w.eventually("accepted", func() bool { return w.trace(running).Update.State == store.Accepted })
+	stop()
+	again.serve(t, f.address)
+	equal(t, "state", w.settled(running).State, store.Interrupted)
+	equal(t, "question", w.said(chat), render.InterruptedGone(0))
+	if _, err := w.manager.Resolve(t.Context(), w.turnID(running, 1), store.Resume); err != nil {
+		t.Fatal(err)
+	}
+	turn := w.settled(running)
+	equal(t, "outcome", turn.Outcome, "succeeded")
+	equal(t, "thread asked for", again.request(turn.ID).GetThreadId(), "")
+	equal(t, "said", w.said(chat), "hi")
 }

@@ -164,6 +164,14 @@ func InterruptedAway(wait time.Duration) string {
 		"conversation and does not have its files.", wait)
 }
 
+// InterruptedGone asks the same of a turn whose worker has no record of it any more.
+// The files may be there all the same, as where only the journal was set aside.
+func InterruptedGone(wait time.Duration) string {
+	return asked("This task was interrupted: it may have partly run, and the worker's record of it is gone. Your message is kept, and it is not "+
+		"run again by itself. What runs next begins a new conversation: what was said earlier is not available to Codex any more, and the files "+
+		"may be gone too. Repeat what Codex needs to know.", wait)
+}
+
 func asked(happened string, wait time.Duration) string {
 	text := happened + "\n\n" + whatToDo
 	if wait <= 0 {
