@@ -124,31 +124,55 @@ func TestPruneKeepsTheNewestOnly(t *testing.T) {
 		d.must(d.Assign(ctx, turnID(1, 1), worker, "j", ""))
 		d.must(second(d.Finish(ctx, turnID(1, 1), store.Outcome{Name: "succeeded"}, answer("sent"))))
 		d.sendAll()
+		settled := time.Now() // update 1 is the oldest by far
 		const count, keep = 330, 50
 		for id := int64(2); id < count+2; id++ {
 			u := prompt(id, "skipped")
 			u.State, u.Kind = store.Skipped, ""
-			_, err := d.Ingest(ctx, []store.NewUpdate{u}, began.Add(time.Duration(id)*time.Second))
+			_, err := d.Ingest(ctx, []store.NewUpdate{u}, settled.Add(time.Duration(id)*time.Second))
 			d.must(err)
 		}
-		n, err := d.Prune(ctx, began.Add(time.Hour), keep)
+		later := settled.Add(time.Hour)
+		n, err := d.Prune(ctx, later, keep)
 		d.must(err)
-		if n != count+1-keep { // with the one that the worker was not told of
+		if n != count-keep { // without the one that the worker was not told of
 			t.Errorf("%d of %d updates were removed", n, count+1)
 		}
 		if d.state(1) != store.Delivered {
 			t.Error("what the worker was not told of is gone")
 		}
+		d.must(d.Acknowledged(ctx, turnID(1, 1)))
+		if n, err = d.Prune(ctx, later, keep); n != 1 || err != nil {
+			t.Errorf("then %d were removed, %v", n, err)
+		}
 		// What Telegram sends again of what is gone is not taken for new.
 		again := prompt(2, "skipped")
-		in, err := d.Ingest(ctx, []store.NewUpdate{again}, began.Add(time.Hour))
+		in, err := d.Ingest(ctx, []store.NewUpdate{again}, later)
 		d.must(err)
 		if len(in.New) != 0 || len(in.Stale) != 1 {
 			t.Errorf("an update that was removed, sent again: %+v", in)
 		}
+	})
+}
+
+func TestPruneKeepsWhatWaitsForADecision(t *testing.T) {
+	both(t, func(t *testing.T, at place) {
+		d := newDesk(t, at)
+		ctx := t.Context()
+		d.ingest(prompt(1, "x"))
+		// Nothing but the decision is missing: the question was sent, the worker was told,
+		// and the lane goes on.
+		d.interrupt(turnID(1, 1))
+		d.sendAll()
 		d.must(d.Acknowledged(ctx, turnID(1, 1)))
-		if n, err = d.Prune(ctx, began.Add(time.Hour), keep); n != 1 || err != nil {
-			t.Errorf("then %d were removed, %v", n, err)
+		d.must(d.Park(ctx, "telegram:42"))
+		late := time.Now().Add(2 * store.KeepFor)
+		if n, err := d.Prune(ctx, late, 1000); n != 0 || err != nil {
+			t.Errorf("%d were removed, %v", n, err)
+		}
+		d.must(second(d.Resolve(ctx, turnID(1, 1), store.Decision{Choice: store.Drop})))
+		if n, err := d.Prune(ctx, late, 1000); n != 1 || err != nil {
+			t.Errorf("once it was decided %d were removed, %v", n, err)
 		}
 	})
 }
