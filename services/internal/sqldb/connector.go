@@ -95,6 +95,10 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 // others, so that the options have nothing to say.
 func (c *conn) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
 	if _, err := c.ExecContext(ctx, c.begin, nil); err != nil {
+		// Where ctx ended just then, the driver reports that and not that the
+		// transaction has begun. The connection goes back to the pool, and with an
+		// open transaction it would be of no use to anyone ever again.
+		_ = transaction{c}.Rollback()
 		return nil, err
 	}
 	return transaction{c}, nil
