@@ -251,6 +251,8 @@ func (t *Turn) conclude(finished *orchestratorv1.Finished) {
 		if err == nil {
 			crashpoint.Here(crashpoint.Finished)
 			t.manager.release(t)
+			// Before anyone sees the end, so that who has seen it finds it counted.
+			t.manager.meter.Ended(finished, time.Since(t.started))
 			t.publish(events, true)
 			break
 		}
@@ -261,7 +263,6 @@ func (t *Turn) conclude(finished *orchestratorv1.Finished) {
 			return
 		}
 	}
-	t.manager.meter.Ended(finished, time.Since(t.started))
 	t.traced(finished)
 	t.log.Info("turn ended", zap.Stringer("state", finished.GetState()), zap.Stringer("cause", finished.GetErrorDetail().GetCause()),
 		zap.Uint64("events", t.sequence), zap.Duration("took", time.Since(t.started)))
