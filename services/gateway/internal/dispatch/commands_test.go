@@ -44,7 +44,7 @@ func TestCancelEndsATurnThatNoWorkerWasAskedToRun(t *testing.T) {
 	u := w.prompt("one")
 	w.settled(w.send(chat, store.KindCancel, ""))
 	equal(t, "outcome", w.settled(u).Outcome, "cancelled")
-	gone.serve(t, gone.address)
+	gone.serve(t)
 	equal(t, "next", w.settled(w.prompt("two")).Outcome, "succeeded")
 	equal(t, "starts", gone.count("start "+w.turnID(u, 1)), 0)
 }
@@ -63,7 +63,7 @@ func TestCancelSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	f := idleWorker("a")
 	f.hold = holding
-	stop := f.serve(t, "127.0.0.1:0")
+	stop := f.serve(t)
 	w := newWorld(t, f).run()
 	first, second := w.prompt("one"), w.prompt("two")
 	w.eventually("running", func() bool { return w.trace(first).Update.State == store.Accepted })
@@ -74,7 +74,7 @@ func TestCancelSurvivesARestart(t *testing.T) {
 	if err := w.halt(); err != nil {
 		t.Fatal(err)
 	}
-	f.serve(t, f.address)
+	f.serve(t)
 	w.run()
 	equal(t, "first", w.settled(first).Outcome, "cancelled")
 	w.settled(command)

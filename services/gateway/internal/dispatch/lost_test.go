@@ -18,7 +18,7 @@ import (
 func pair(t *testing.T, lost time.Duration) (w *world, a, b *fakeWorker, away func()) {
 	t.Helper()
 	a, b = idleWorker("a"), newWorker(t, "b")
-	away = a.serve(t, "127.0.0.1:0")
+	away = a.serve(t)
 	a.slots = 100
 	w = newWorld(t, a, b)
 	w.lost = lost
@@ -51,7 +51,7 @@ func TestWhatWaitsForALostWorkerBeginsAnewElsewhere(t *testing.T) {
 	if err != nil || len(page) != 1 || page[0].MovedFrom != "a" || page[0].MovedReason != store.Lost || page[0].MovedAt.IsZero() {
 		t.Errorf("sessions = %+v, %v", page, err)
 	}
-	a.serve(t, a.address)
+	a.serve(t)
 	w.met("a")
 	equal(t, "worker of the next turn", w.settled(w.prompt("third")).WorkerID, "b")
 }
@@ -65,7 +65,7 @@ func TestALoneWorkerIsNeverLost(t *testing.T) {
 	second := w.prompt("second")
 	w.eventually("it waits", func() bool { return w.logs.FilterMessageSnippet("lane").Len() > 20 })
 	equal(t, "lost", w.workers.Lost("a"), false)
-	a.serve(t, a.address)
+	a.serve(t)
 	turn := w.settled(second)
 	equal(t, "worker", turn.WorkerID, "a")
 	equal(t, "thread asked for", a.request(turn.ID).GetThreadId(), thread)
@@ -90,7 +90,7 @@ func TestWhatRanAtALostWorkerIsInterruptedAndStopped(t *testing.T) {
 	equal(t, "worker", turn.WorkerID, "b")
 	equal(t, "outcome", turn.Outcome, "succeeded")
 	equal(t, "starts", b.count("start "+turn.ID), 1)
-	a.serve(t, a.address)
+	a.serve(t)
 	w.eventually("acknowledged", func() bool { return a.count("ack "+w.turnID(running, 1)) == 1 })
 	lines := a.lines()
 	stopped, acked := slices.Index(lines, "cancel "+w.turnID(running, 1)), slices.Index(lines, "ack "+w.turnID(running, 1))

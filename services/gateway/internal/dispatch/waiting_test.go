@@ -114,7 +114,7 @@ func TestWhoHasToWaitForAWorkerIsToldOnce(t *testing.T) {
 		w.eventually("reported", func() bool { return len(w.detailsOf(second)) == 1 })
 		third := w.prompt("three") // the lane was reported before it came
 		w.eventually("reported", func() bool { return len(w.detailsOf(third)) == 1 })
-		gone.serve(t, gone.address)
+		gone.serve(t)
 		equal(t, "outcome", w.settled(third).Outcome, "succeeded")
 		said := strings.Split(w.said(chat), "|")
 		notices := slices.DeleteFunc(slices.Clone(said), func(text string) bool { return text != render.WorkerAway() })
@@ -257,7 +257,7 @@ func TestAnUnreachableWorkerIsReportedAndTheTurnRunsWhenItIsBack(t *testing.T) {
 		equal(t, "code", code, cycle.CodexExecFailed)
 	}
 	equal(t, "state", w.trace(first).Update.State, store.Queued)
-	gone.serve(t, gone.address)
+	gone.serve(t)
 	equal(t, "outcome", w.settled(first).Outcome, "succeeded")
 	equal(t, "outcome", w.settled(second).Outcome, "succeeded")
 }
@@ -266,7 +266,7 @@ func TestAnUnreachableWorkerIsReportedAndTheTurnRunsWhenItIsBack(t *testing.T) {
 func TestAWorkerThatLostItsDiskHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	f, other := idleWorker("a"), idleWorker("b")
-	stop := f.serve(t, "127.0.0.1:0")
+	stop := f.serve(t)
 	w := newWorld(t, f).run()
 	const idle = 2
 	for _, c := range []int64{chat, idle} {
@@ -280,7 +280,8 @@ func TestAWorkerThatLostItsDiskHoldsNobodyUp(t *testing.T) {
 	// What is assigned to it before that is known may have run.
 	w.eventually("its end is known", func() bool { _, ok := w.workers.Lookup("a"); return !ok })
 	waiting := w.send(idle, store.KindPrompt, "waits")
-	other.serve(t, f.address)
+	other.address = f.address
+	other.serve(t)
 	equal(t, "what ran is the person's to decide", w.settled(running).State, store.Interrupted)
 	equal(t, "question", w.said(chat), render.InterruptedGone(0))
 	turn := w.settled(waiting)
@@ -303,7 +304,7 @@ func TestAWorkerThatComesBackWithAnotherJournalIsToldOfWithTheQuestion(t *testin
 	t.Parallel()
 	f, again := idleWorker("a"), idleWorker("a")
 	again.journal = "journal-a-2"
-	stop := f.serve(t, "127.0.0.1:0")
+	stop := f.serve(t)
 	w := newWorld(t, f).run()
 	w.settled(w.prompt("first"))
 	w.outbox(chat)
@@ -311,7 +312,8 @@ func TestAWorkerThatComesBackWithAnotherJournalIsToldOfWithTheQuestion(t *testin
 	running := w.prompt("runs")
 	w.eventually("accepted", func() bool { return w.trace(running).Update.State == store.Accepted })
 	stop()
-	again.serve(t, f.address)
+	again.address = f.address
+	again.serve(t)
 	equal(t, "state", w.settled(running).State, store.Interrupted)
 	equal(t, "question", w.said(chat), render.InterruptedGone(0))
 	if _, err := w.manager.Resolve(t.Context(), w.turnID(running, 1), store.Resume); err != nil {

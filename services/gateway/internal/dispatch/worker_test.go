@@ -18,6 +18,7 @@ import (
 
 	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -60,7 +61,7 @@ type fakeTurn struct {
 func newWorker(t testing.TB, id string) *fakeWorker {
 	t.Helper()
 	w := idleWorker(id)
-	w.serve(t, "127.0.0.1:0")
+	w.serve(t)
 	return w
 }
 
@@ -68,7 +69,7 @@ func newWorker(t testing.TB, id string) *fakeWorker {
 func goneWorker(t testing.TB, id string) *fakeWorker {
 	t.Helper()
 	w := idleWorker(id)
-	w.serve(t, "127.0.0.1:0")()
+	w.serve(t)()
 	return w
 }
 
@@ -77,10 +78,17 @@ func idleWorker(id string) *fakeWorker {
 		script: answering("hi")}
 }
 
-// serve serves on an address until the test ends or stop is called.
-func (w *fakeWorker) serve(t testing.TB, address string) (stop func()) {
+// serve serves on w.address, or on one that nobody else gets meanwhile where it has
+// none yet, until the test ends or stop is called.
+func (w *fakeWorker) serve(t testing.TB) (stop func()) {
 	t.Helper()
-	lis, err := net.Listen("tcp", address)
+	if w.address == "" {
+		var err error
+		if w.address, err = freeport.Addr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lis, err := net.Listen("tcp", w.address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +223,7 @@ func (w *fakeWorker) WatchTurn(in *orchestratorv1.WatchTurnRequest, stream grpc.
 		known = w.turns[id] != nil
 	})
 	switch {
-	case in.GetExpectedJournalId() != "" && in.GetExpectedJournalId() != w.journal:
+	case in.GetExpectedJournalId() != w.journal: // a gateway that attaches always knows where the turn was journaled
 		return refusal(diagnosticsv1.ErrorReason_ERROR_REASON_JOURNAL_MISMATCH)
 	case !known:
 		return refusal(diagnosticsv1.ErrorReason_ERROR_REASON_TURN_UNKNOWN)

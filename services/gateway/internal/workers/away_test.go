@@ -13,7 +13,7 @@ import (
 
 func TestAWorkerIsLostOnlyAfterATimeAndWhereAnotherTakesTurns(t *testing.T) {
 	a, b := &worker{changed: make(chan struct{}), state: state("a", 1, 0)}, start(t, "b", 1, 0)
-	stop := a.serve(t, "127.0.0.1:0")
+	stop := a.serve(t)
 	d := directory(t, workers.Config{Targets: []string{a.address, b.address}, Lost: 20 * time.Millisecond})
 	patient := directory(t, workers.Config{Targets: []string{a.address, b.address}, Lost: time.Hour})
 	hasty := directory(t, workers.Config{Targets: []string{a.address, b.address}, Lost: time.Second})
@@ -55,7 +55,7 @@ func TestAWorkerIsLostOnlyAfterATimeAndWhereAnotherTakesTurns(t *testing.T) {
 	if hasty.Lost("a") && time.Since(before) < time.Second {
 		t.Error("lost as soon as another one takes turns again")
 	}
-	a.serve(t, a.address)
+	a.serve(t)
 	eventually(t, d, "back", func() bool { return d.Takes("a") && d.Takes("b") })
 	if d.Lost("a") {
 		t.Error("lost though it is back")
@@ -84,7 +84,7 @@ func TestAWorkerThatWasNeverMetIsLostSomeTimeAfterTheBeginning(t *testing.T) {
 
 func TestRestartsAreCountedOfProcessesNotOfConnections(t *testing.T) {
 	a := &worker{changed: make(chan struct{}), state: state("a", 1, 0)}
-	stop := a.serve(t, "127.0.0.1:0")
+	stop := a.serve(t)
 	var mu sync.Mutex
 	met := map[string]workers.Process{}
 	config := workers.Config{Targets: []string{a.address, "passthrough:///" + a.address}, // one worker, two addresses
@@ -102,7 +102,7 @@ func TestRestartsAreCountedOfProcessesNotOfConnections(t *testing.T) {
 		next := state("a", 1, 0)
 		next.ProcessId, next.StartCount = process, starts
 		a.set(next)
-		stop = a.serve(t, a.address)
+		stop = a.serve(t)
 		eventually(t, d, "back", reached)
 	}
 	for _, tt := range []struct {

@@ -14,6 +14,7 @@ import (
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/gateway/internal/workers"
+	"telecodex.dev/services/internal/freeport"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -53,15 +54,20 @@ func (w *worker) set(state *orchestratorv1.WatchWorkerResponse) {
 	w.changed = make(chan struct{})
 }
 
-// serve starts the worker on an address, "127.0.0.1:0" for a new one, and
-// returns what stops it.
-func (w *worker) serve(t *testing.T, address string) (stop func()) {
+// serve starts the worker on its address, for a new one on one that nobody else gets
+// meanwhile, and returns what stops it.
+func (w *worker) serve(t *testing.T) (stop func()) {
 	t.Helper()
-	lis, err := rpc.Listen(t.Context(), address)
+	if w.address == "" {
+		var err error
+		if w.address, err = freeport.Addr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lis, err := rpc.Listen(t.Context(), w.address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.address = lis.Addr().String()
 	server := rpc.NewServer(rpc.ServerOptions{Log: zap.NewNop()})
 	orchestratorv1.RegisterOrchestratorServiceServer(server, w)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -79,7 +85,7 @@ func (w *worker) serve(t *testing.T, address string) (stop func()) {
 
 func start(t *testing.T, id string, slots, used int32) *worker {
 	w := &worker{changed: make(chan struct{}), state: state(id, slots, used)}
-	w.serve(t, "127.0.0.1:0")
+	w.serve(t)
 	return w
 }
 
@@ -179,7 +185,7 @@ func TestDrainingAndFullWorkersTakeNothing(t *testing.T) {
 
 func TestAWorkerThatComesBackIsFoundAndCounted(t *testing.T) {
 	a := &worker{changed: make(chan struct{}), state: state("a", 1, 0)}
-	stop := a.serve(t, "127.0.0.1:0")
+	stop := a.serve(t)
 	d := directory(t, workers.Config{Targets: []string{a.address}})
 	eventually(t, d, "reachable", func() bool { _, ok := d.Lookup("a"); return ok })
 	stop()
@@ -187,14 +193,14 @@ func TestAWorkerThatComesBackIsFoundAndCounted(t *testing.T) {
 	again := state("a", 1, 0)
 	again.ProcessId = "2"
 	a.set(again)
-	a.serve(t, a.address)
+	a.serve(t)
 	eventually(t, d, "back", func() bool { return answers(d, "a") && d.Restarts() == 1 })
 }
 
 // TestAWorkerIsMissedOnlyAfterItWasTried: right after the start nobody knows.
 func TestAWorkerIsMissedOnlyAfterItWasTried(t *testing.T) {
 	a, b := &worker{changed: make(chan struct{}), state: state("a", 1, 0)}, start(t, "b", 1, 0)
-	stop := a.serve(t, "127.0.0.1:0")
+	stop := a.serve(t)
 	config := workers.Config{Targets: []string{a.address, b.address}, Log: zap.NewNop()}
 	idle, err := workers.New(config) // tries nothing before Run
 	if err != nil {
@@ -264,9 +270,9 @@ func TestAWorkerIsGoneWhenAllAnswerAndNoneIsIt(t *testing.T) {
 	}
 	a.set(state("a2", 1, 0)) // its disk was replaced
 	eventually(t, d, "a is gone", func() bool { return d.Gone("a") })
-	stop := b.serve(t, "127.0.0.1:0")
-	stop()
-	other := directory(t, workers.Config{Targets: []string{a.address, b.address}})
+	away := &worker{changed: make(chan struct{}), state: state("b", 1, 0)}
+	away.serve(t)()
+	other := directory(t, workers.Config{Targets: []string{a.address, away.address}})
 	eventually(t, other, "one is reached, the other was tried", func() bool {
 		tried := 0
 		for _, w := range other.Workers() {
@@ -283,7 +289,7 @@ func TestAWorkerIsGoneWhenAllAnswerAndNoneIsIt(t *testing.T) {
 
 func TestWorkersBehindANameComeAndGo(t *testing.T) {
 	a, b := start(t, "a", 1, 0), &worker{changed: make(chan struct{}), state: state("b", 1, 0)}
-	stopB := b.serve(t, "127.0.0.1:0")
+	stopB := b.serve(t)
 	resolver := &names{}
 	resolver.set([]*net.SRV{record(t, a)})
 	d := directory(t, workers.Config{Targets: []string{"dns:///workers.example:7450"}, Resolver: resolver, Lookup: 10 * time.Millisecond})
