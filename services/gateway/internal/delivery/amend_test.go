@@ -120,6 +120,19 @@ func TestWhatWasDecidedMeanwhileIsShownAfterARestart(t *testing.T) {
 	}
 }
 
+func TestAQuestionOfAGroupThatMovedIsNotEdited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	turn := w.ask(-9)
+	if err := w.store.Migrate(t.Context(), -9, -1009); err != nil {
+		t.Fatal(err)
+	}
+	w.decide(turn)
+	if calls, m := w.amended(-9); len(calls) != 0 || m.Text != "what now?" {
+		t.Errorf("after %d calls it says %q", len(calls), m.Text)
+	}
+}
+
 func TestAQuestionThatIsDecidedBeforeItIsAskedHasNoButtons(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

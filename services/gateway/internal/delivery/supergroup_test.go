@@ -47,6 +47,36 @@ func TestAGroupThatBecameASupergroupIsFollowed(t *testing.T) {
 	}
 }
 
+func TestWhateverIsSentFollowsAGroupThatMoved(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		method  string
+		message store.Message
+	}{
+		"answer":   {"sendMessage", text("moved")},
+		"notice":   {"sendMessage", store.Message{Kind: store.Notice, Text: "moved"}},
+		"question": {"sendMessage", store.Message{Kind: store.Question, Text: "moved", Markup: []byte(`{"inline_keyboard":[[{"text":"Drop","callback_data":"x"}]]}`)}},
+		"document": {"sendDocument", store.Message{Kind: store.Answer, Text: "moved", Document: &store.Document{Name: "answer.md", Content: []byte("long")}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.sim.Fail(telegramsim.Fault{Method: tt.method, ChatID: -6, MigrateToChatID: -1006})
+			key := w.post(-6, 0, tt.message)
+			w.run()
+			m := w.sent(-1006, 1)[0]
+			w.eventually("stored", func() bool { return w.state(key).Outbox[0].State == store.Sent })
+			document := m.Document != nil && string(m.Document.Content) == "long"
+			if m.Text != "moved" || (m.ReplyMarkup != nil) != (tt.message.Kind == store.Question) || document != (tt.message.Document != nil) {
+				t.Errorf("sent there: %+v", m)
+			}
+			if n := len(w.sim.Messages(-6)); n != 0 {
+				t.Errorf("%d messages were sent to the old group", n)
+			}
+		})
+	}
+}
+
 func TestAMessageIsNotHeldBackByAClockThatWasSetBack(t *testing.T) {
 	t.Parallel()
 	c, now := &chat{}, time.Now()

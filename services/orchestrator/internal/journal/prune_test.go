@@ -37,11 +37,11 @@ func TestPruneDropsEventsOfAcknowledgedTurnsAndKeepsIDsLonger(t *testing.T) {
 	if n := len(readAll(t, j, rows["kept"], 0)); n != 41 {
 		t.Errorf("%d events of the other turn are left", n)
 	}
-	prune(epoch.Add(journal.KeepIDs - time.Hour))
+	prune(epoch.Add(30*24*time.Hour - time.Hour))
 	if r := get(t, j, "dropped"); r.LastSequence != 41 || r.Finished == nil {
 		t.Errorf("the id is kept as %+v", r)
 	}
-	prune(epoch.Add(journal.KeepIDs + time.Hour))
+	prune(epoch.Add(30*24*time.Hour + time.Hour))
 	if _, err := j.Get(t.Context(), "dropped"); !errors.Is(err, journal.ErrUnknown) {
 		t.Errorf("the old id: %v", err)
 	}
