@@ -1,23 +1,14 @@
 package orchestrator_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
 	"telecodex.dev/services/internal/bound"
@@ -86,109 +77,29 @@ func relay(b *testing.B, w *worker, turns, each int) (took time.Duration, sample
 	return time.Since(began), sample
 }
 
-// bare is a server that sends one event over and over.
-type bare struct {
-	orchestratorv1.UnimplementedOrchestratorServiceServer
-	event *orchestratorv1.TurnEvent
-}
-
-func (s bare) RunTurn(_ *orchestratorv1.RunTurnRequest, stream grpc.ServerStreamingServer[orchestratorv1.RunTurnResponse]) error {
-	response := &orchestratorv1.RunTurnResponse{Payload: &orchestratorv1.RunTurnResponse_Event{Event: s.event}}
-	for range benchEvents {
-		if err := stream.Send(response); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// bareStream is how long gRPC alone takes: nothing of the project's is around it.
-func bareStream(b *testing.B, event *orchestratorv1.TurnEvent) time.Duration {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := grpc.NewServer()
-	orchestratorv1.RegisterOrchestratorServiceServer(server, bare{event: event})
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(lis) }()
-	conn, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() {
-		err := conn.Close()
-		server.GracefulStop()
-		if err := errors.Join(<-done, err); err != nil {
-			b.Error(err)
-		}
-	}()
-	began := time.Now()
-	stream, err := orchestratorv1.NewOrchestratorServiceClient(conn).RunTurn(b.Context(), &orchestratorv1.RunTurnRequest{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	for {
-		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
-			return time.Since(began)
-		} else if err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// barePipe is how long it takes to read what Codex writes, and to do nothing with it;
-// its start is included.
-func barePipe(b *testing.B) time.Duration {
-	cmd := exec.CommandContext(b.Context(), fakecodex, "--ask-for-approval", "never", "exec", "--json", "--skip-git-repo-check", "--sandbox", "workspace-write", "-")
-	cmd.Env = append(os.Environ(), "FAKE_CODEX_SCENARIO=flood", "FAKE_CODEX_BYTES=256", fmt.Sprintf("FAKE_CODEX_EVENTS=%d", benchEvents),
-		"CODEX_HOME="+b.TempDir())
-	cmd.Stdin = strings.NewReader("hello")
-	began := time.Now()
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	count, buffer := 0, make([]byte, 64<<10)
-	for {
-		n, err := output.Read(buffer)
-		count += bytes.Count(buffer[:n], []byte{'\n'})
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := cmd.Wait(); err != nil || count < benchEvents {
-		b.Fatalf("%d of %d lines, %v", count, benchEvents, err)
-	}
-	return time.Since(began)
-}
-
-// BenchmarkDelay is the time from Codex's write of an event to a client's
-// receive, at 100 events a second, next to what the disk takes for one fsync.
+// BenchmarkDelay is the time from Codex's write of an event to a client's receive, at
+// 100 events a second, next to what the disk takes for one fsync, and to the same way
+// with nothing of the project's on it. The three take turns, since disks and
+// processors have better and worse moments.
 func BenchmarkDelay(b *testing.B) {
-	var delays, syncs []time.Duration
+	var delays, bare, syncs []time.Duration
 	for b.Loop() {
 		w := start(b)
-		stream := w.run(request("t1", "paced", "FAKE_CODEX_EVENTS=500", "FAKE_CODEX_RATE=100"))
+		stream := w.run(request("t1", "paced", paced...))
 		for {
 			_, event, err := stream.recv()
-			now := time.Now()
 			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
 				b.Fatal(err)
 			}
-			if written, err := strconv.ParseInt(event.GetText(), 10, 64); err == nil {
-				delays = append(delays, now.Sub(time.Unix(0, written)))
+			if took, ok := sinceWritten(event); ok {
+				delays = append(delays, took)
 			}
 		}
 		w.stop()
+		bare = append(bare, bareDelays(b)...)
 		syncs = append(syncs, fsyncs(b)...)
 	}
 	b.ReportMetric(0, "ns/op")
@@ -198,31 +109,9 @@ func BenchmarkDelay(b *testing.B) {
 	}
 	half, fsync := at(delays, 50), at(syncs, 50)
 	b.ReportMetric(fsync, "fsync-p50-µs")
+	b.ReportMetric(at(bare, 50), "bare-p50-µs")
+	b.ReportMetric(half/at(bare, 50), "x-bare")
 	bound.Bound{Unit: "p50-µs", Limit: 1000}.Report(b, half)
 	bound.Bound{Unit: "p99-µs", Limit: 5000}.Report(b, at(delays, 99))
 	bound.Bound{Unit: "p50-above-fsync-µs", Limit: 900}.Report(b, half-fsync)
-}
-
-// fsyncs measures the disk: a page is written, then synced, at the same pace.
-func fsyncs(b *testing.B) (took []time.Duration) {
-	file, err := os.Create(filepath.Join(b.TempDir(), "sync"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer file.Close()
-	page := make([]byte, 4096)
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for range 200 {
-		<-ticker.C
-		began := time.Now()
-		if _, err := file.Write(page); err != nil {
-			b.Fatal(err)
-		}
-		if err := file.Sync(); err != nil {
-			b.Fatal(err)
-		}
-		took = append(took, time.Since(began))
-	}
-	return took
 }
