@@ -19,12 +19,12 @@ import (
 )
 
 // BenchmarkWorkers is how throughput grows with workers: turns of a second, sixteen
-// slots to a worker, a chat for each slot, each of which writes eight messages at
+// slots to a worker, a chat for each slot, each of which writes sixteen messages at
 // once. What one worker does is the measure of the others. Codex is a script, since
 // all of them share the processors of one machine; what is left of linear growth when
 // nothing but those scripts runs is reported beside it.
 func BenchmarkWorkers(b *testing.B) {
-	const slots, each = 16, 8
+	const slots, each = 16, 16
 	codex := filepath.Join(b.TempDir(), "codex")
 	if err := os.WriteFile(codex, []byte(strings.Replace(instant, "prompt=\n", "sleep 1\nprompt=\n", 1)), 0o755); err != nil {
 		b.Fatal(err)
