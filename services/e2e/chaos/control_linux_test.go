@@ -31,8 +31,11 @@ func TestChaosNoticesWhatIsBroken(t *testing.T) {
 		until  func(Report) bool // it must be noticed
 	}{
 		{"a journal that is not durable", "", func(c *Config) {
-			c.Gateways[0] = always(Life{At: crashpoint.Joined, Hit: 1, Within: time.Second, Together: true, Lag: 300 * time.Millisecond, Pause: 100 * time.Millisecond})
-			c.LoseTail = true
+			// The gateway knows of no turn that a worker has, and each worker dies
+			// with a turn that Codex runs.
+			c.Gateways[0] = always(Life{At: crashpoint.Joined, Hit: 1, Within: 10 * time.Second, Pause: 100 * time.Millisecond})
+			c.Workers[0] = always(Life{At: crashpoint.Appended, Hit: 1, Within: 10 * time.Second, Pause: 100 * time.Millisecond})
+			c.Workers[1], c.LoseTail = c.Workers[0], true
 		}, runTwice, func(r Report) bool { return runTwice(r.Verdict) > 0 }},
 		{"an acknowledgement before the commit", "ack", func(c *Config) {
 			c.Gateways[0] = always(Life{At: crashpoint.Fetched, Hit: 2, Within: time.Second})

@@ -7,24 +7,26 @@ import (
 	"os"
 )
 
-// lostCommits is how many of the last commits a disk forgets that is not durable.
-const lostCommits = 10
-
-// loseTail takes the last commits out of a write-ahead log, as a disk does that
-// said they were written: at most half of them, so that there is still a database.
-func loseTail(path string) error {
+// loseSince takes out of a write-ahead log what was committed beyond a place, as a
+// disk does that said it was written; 0: nothing. It returns where the last commit ends
+// that is left; 0: none is.
+func loseSince(path string, firm int64) (end int64, err error) {
 	log, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nothing was written
+		return 0, nil // nothing was written
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	ends := commits(log)
-	if len(ends) == 0 {
-		return nil
+	for _, at := range commits(log) {
+		if firm == 0 || at <= firm {
+			end = at
+		}
 	}
-	return os.Truncate(path, ends[max(len(ends)-1-lostCommits, len(ends)/2)])
+	if end == 0 {
+		return 0, nil
+	}
+	return end, os.Truncate(path, end)
 }
 
 // commits are the places in a write-ahead log at which a commit ends. What was

@@ -59,8 +59,8 @@ type Config struct {
 	Containment []string
 	// Env are further settings of the gateway.
 	Env []string
-	// LoseTail has the disk of a worker lose, with the death of the worker, what
-	// was written last.
+	// LoseTail has the disk of a worker lose, with each death of the worker but the
+	// first, what was written since its last one.
 	LoseTail bool
 	// Progress is told from time to time how far the run is; nil: nobody is.
 	Progress func(string)
@@ -74,13 +74,14 @@ type run struct {
 	tally   *tally
 	orphans []string
 	left    [][]string // processes of each worker that its next start is to end
+	firm    []int64    // how far each worker's journal was written when it died last
 	codex   string     // the log of Codex
 }
 
 // Run has things go wrong for a time, lets everything come to its end, and
 // reports. It fails only when it cannot tell.
 func Run(ctx context.Context, c Config) (report Report, err error) {
-	r := &run{Config: c, tally: &tally{}, left: make([][]string, len(c.Workers)), codex: filepath.Join(c.Dir, "codex.log")}
+	r := &run{Config: c, tally: &tally{}, left: make([][]string, len(c.Workers)), firm: make([]int64, len(c.Workers)), codex: filepath.Join(c.Dir, "codex.log")}
 	for _, name := range []string{"logs", "left"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, name), 0o700); err != nil {
 			return Report{}, err

@@ -107,7 +107,8 @@ func (r *run) buried(ctx context.Context, worker int, life Life, said string) {
 	default: // it died before it could begin anything
 	}
 	if r.LoseTail {
-		if err := loseTail(filepath.Join(r.workerDir(worker), "state", "private", "journal.db-wal")); err != nil {
+		var err error
+		if r.firm[worker], err = loseSince(filepath.Join(r.workerDir(worker), "state", "private", "journal.db-wal"), r.firm[worker]); err != nil {
 			r.tally.failed("the disk does not lose its tail: %v", err)
 		}
 	}
