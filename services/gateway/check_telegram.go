@@ -87,12 +87,21 @@ func unknown(name string) checkup.Finding {
 
 func tokenFinding(err error) checkup.Finding {
 	const name = "token"
-	var failure *botapi.Error
-	if errors.As(err, &failure) && failure.Kind == botapi.KindAPI && (failure.Code == http.StatusUnauthorized || failure.Code == http.StatusNotFound) {
-		return checkup.Broken(name, fmt.Sprintf("Telegram refuses it (%d)", failure.Code),
+	if code := tokenRefusal(err); code != 0 {
+		return checkup.Broken(name, fmt.Sprintf("Telegram refuses it (%d)", code),
 			"copy it again from @BotFather (/mybots), into CHANNEL_TOKEN or CHANNEL_TOKEN_FILE; and look at CHANNEL_TELEGRAM_API_URL, if that is set")
 	}
 	return checkup.Broken(name, "Telegram cannot be asked: "+err.Error(), "look at the network, at HTTPS_PROXY, and at CHANNEL_TELEGRAM_API_URL, if that is set")
+}
+
+// tokenRefusal is the code of an error of getMe that means that the token is none; 0: it
+// means something else.
+func tokenRefusal(err error) int {
+	failure, ok := errors.AsType[*botapi.Error](err)
+	if ok && failure.Kind == botapi.KindAPI && (failure.Code == http.StatusUnauthorized || failure.Code == http.StatusNotFound) {
+		return failure.Code
+	}
+	return 0
 }
 
 // checkTokenFile says who else can read the token, where that can be seen.

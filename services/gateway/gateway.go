@@ -54,7 +54,7 @@ const (
 type gateway struct {
 	Config
 	log     *zap.Logger
-	failed  atomic.Bool // a report said so
+	failed  atomic.Bool // a report said so, or could not be written
 	cycles  *operator.Cycles
 	tracker *cycle.Tracker
 	meter   *meters.Meter
@@ -128,7 +128,7 @@ func newGateway(config Config) *gateway {
 	return g
 }
 
-// report prints a cycle's report.
+// report prints a cycle's report. With --once, one that nobody can read is a failure.
 func (g *gateway) report(r *telemetryv1.CycleReport) {
 	if r.GetStatus() == "failed" {
 		g.failed.Store(true)
@@ -139,6 +139,7 @@ func (g *gateway) report(r *telemetryv1.CycleReport) {
 		_, err = g.Stdout.Write(append(line, '\n'))
 	}
 	if err != nil {
+		g.failed.Store(true)
 		g.log.Error("report could not be written", zap.Error(err))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,6 +103,26 @@ func TestOnceEchoesAndReportsOneCycle(t *testing.T) {
 		t.Errorf("state = %+v", state)
 	}
 }
+
+// Nobody knows what became of the cycle; the answer was sent all the same.
+func TestOnceWhoseReportCannotBeWrittenFails(t *testing.T) {
+	t.Parallel()
+	sim := simulate(t)
+	sim.Inject(telegramsim.Incoming{ChatID: 1000, Text: "hello"})
+	c := echo(t, sim.URL, nil)
+	c.Once, c.Stdout = true, full{}
+	if err := Run(t.Context(), c); !errors.Is(err, ErrCycleFailed) {
+		t.Errorf("Run() = %v", err)
+	}
+	if n := len(sim.Messages(1000)); n != 1 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// full is an output that takes nothing, as /dev/full.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 func TestOnceWithoutTelegramIsAFailedCycle(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ func Variables() []command.Flag {
 func Statuses() []command.Entry {
 	return []command.Entry{
 		{Name: "0", Text: "It was stopped by SIGTERM, or the cycle of --once went well."},
-		{Name: "1", Text: "The cycle of --once failed, or the gateway could not go on; the log says why."},
+		{Name: "1", Text: "The cycle of --once failed or its report could not be written, or the gateway could not go on; the log says why."},
 		{Name: "2", Text: `The configuration is invalid: {"status":"failed","reason":"invalid-config","error":"…"} on standard output says why.`},
 		{Name: "130", Text: "It was interrupted (Ctrl+C)."},
 	}

@@ -15,6 +15,23 @@ import (
 // nothing.
 func Runs(c Config) (bool, error) { return store.InUse(c.Store) }
 
+// CanPoll says what keeps the bot from its updates until somebody mends it: a token
+// that Telegram refuses, or a webhook. It is nil where that cannot be asked just now.
+func CanPoll(ctx context.Context, c Config) error {
+	bot, err := botapi.New(botapi.Options{Token: c.Token, BaseURL: c.APIURL, RequestTimeout: apiTimeout})
+	if err != nil {
+		return err
+	}
+	defer bot.CloseIdleConnections()
+	if _, err := bot.GetMe(ctx); tokenRefusal(err) != 0 {
+		return errors.New("Telegram refuses the token: copy it again from @BotFather (/mybots)")
+	}
+	if info, err := bot.GetWebhookInfo(ctx); err == nil && info.Set {
+		return errors.New("a webhook is set, and with one Telegram refuses every poll; to end it: " + c.deleteWebhook())
+	}
+	return nil
+}
+
 // Waiting is a message that waits at Telegram for the bot and would run a turn.
 type Waiting struct {
 	UpdateID, ChatID, FromID int64

@@ -75,6 +75,9 @@ func (db *DB) Migrate(ctx context.Context, m Migrations, fn func(*sql.Tx) error)
 		if done > len(names) {
 			return &SchemaError{File: done, Program: len(names)}
 		}
+		if done < 0 {
+			return &Error{Op: "migration", Kind: Other, Err: fmt.Errorf("the schema's version is %d: no program of ours wrote that", done)}
+		}
 		for _, name := range names[done:] {
 			step, err := fs.ReadFile(m.Files, name)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -133,6 +134,21 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 	var schema *sqldb.SchemaError
 	if !errors.As(err, &schema) || schema.File != 2 || schema.Program != 1 {
 		t.Fatalf("Open() = %v", err)
+	}
+}
+
+func TestOpenRefusesAVersionThatNobodyWrote(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.db")
+	err := open(t, path, first).Write(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), "PRAGMA user_version = -1")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqldb.Open(t.Context(), path, sqldb.Migrations{Files: first}); err == nil || !strings.Contains(err.Error(), "version is -1") {
+		t.Errorf("Open() = %v", err)
 	}
 }
 

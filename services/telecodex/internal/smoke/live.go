@@ -69,6 +69,11 @@ func newLive(ctx context.Context, r *run) (*live, error) {
 	l.config.CursorStatePath = cursor
 	l.env["CHANNEL_CURSOR_STATE_PATH"] = cursor
 	l.env["CHANNEL_ALLOWED_CHAT_IDS"] = id
+	if asked(r, func(c protocol.Cycle) bool { return c.Inbound }) {
+		if err := gateway.CanPoll(ctx, l.config); err != nil {
+			return nil, err
+		}
+	}
 	return l, nil
 }
 
@@ -79,13 +84,20 @@ func (l *live) ready(ctx context.Context, r *run) error {
 	if runs, err := gateway.Runs(l.config); err == nil && runs {
 		return errors.New("a gateway that runs uses the store, and Telegram serves one poller: stop the bot first")
 	}
-	turns := slices.ContainsFunc(protocol.Cycles(), func(c protocol.Cycle) bool {
-		return (c.Kind == protocol.HappyPath || c.Kind == protocol.CodexTimeout) && slices.Contains(r.Scenarios, c.Scenario)
-	})
-	switch {
-	case !turns:
-		return nil
-	case l.config.OrchestratorAddrs != nil:
+	if asked(r, func(c protocol.Cycle) bool { return c.Kind == protocol.HappyPath || c.Kind == protocol.CodexTimeout }) {
+		return l.canWork(ctx, r)
+	}
+	return nil
+}
+
+// asked says whether such a cycle is to be run.
+func asked(r *run, which func(protocol.Cycle) bool) bool {
+	return slices.ContainsFunc(protocol.Cycles(), func(c protocol.Cycle) bool { return slices.Contains(r.Scenarios, c.Scenario) && which(c) })
+}
+
+// canWork says why no turn could be run.
+func (l *live) canWork(ctx context.Context, r *run) error {
+	if l.config.OrchestratorAddrs != nil {
 		return gateway.CanWork(ctx, l.config)
 	}
 	return r.FindCodex(func(name string) string { return l.env[name] })

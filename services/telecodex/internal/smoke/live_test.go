@@ -235,7 +235,7 @@ func TestTheOperatorsCursorIsObeyed(t *testing.T) {
 
 func TestWhatKeepsItFromLookingIsSaid(t *testing.T) {
 	r, sim := newLive(t)
-	sim.SetWebhook("https://example.org/" + liveToken)
+	sim.Fail(telegramsim.Fault{Method: "getUpdates", Count: -1, Status: 409, Description: "Conflict: https://example.org/" + liveToken})
 	ctx, enough := context.WithTimeout(t.Context(), time.Minute)
 	defer enough()
 	go func() {
@@ -316,6 +316,28 @@ func TestLiveRunBesideARunningBotIsRefused(t *testing.T) {
 	}
 	if calls := sim.Calls(telegramsim.CallFilter{}); len(calls) > 0 || len(r.evidence(t)) > 0 {
 		t.Errorf("it called %+v", calls)
+	}
+}
+
+// Nobody is asked for a message that could not come.
+func TestLiveRunThatCannotPollIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		token, webhook, want string
+	}{
+		"another token": {"8000000002:another", "", "Telegram refuses the token"},
+		"a webhook":     {liveToken, "https://bot.example/hook", "a webhook is set"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, sim := newLive(t, "CHANNEL_TOKEN="+tt.token)
+			r.Scenarios = []string{"S1"}
+			sim.SetWebhook(tt.webhook)
+			if _, err := smoke.Run(t.Context(), r.Options); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), tt.token) {
+				t.Errorf("refused with %v, want %s", err, tt.want)
+			}
+			if said := r.out.String(); strings.Contains(said, "send this message") || len(r.evidence(t)) > 0 {
+				t.Errorf("it said %s", said)
+			}
+		})
 	}
 }
 
