@@ -39,7 +39,7 @@ func TestChaosNoticesWhatIsBroken(t *testing.T) {
 		}, runTwice, func(r Report) bool { return runTwice(r.Verdict) > 0 }},
 		{"an acknowledgement before the commit", "ack", func(c *Config) {
 			c.Gateways[0] = always(Life{At: crashpoint.Fetched, Hit: 2, Within: time.Second})
-		}, lost, func(r Report) bool { return r.Done["killed at "+string(crashpoint.Fetched)] > 0 }},
+		}, lost, func(r Report) bool { return r.Done["killed at "+string(crashpoint.Fetched)] > 2 }},
 		{"a retry policy on RunTurn", "retry", func(c *Config) {
 			c.Workers[0] = always(Life{At: crashpoint.Appended, Hit: 2, Within: 10 * time.Second, Pause: 200 * time.Millisecond})
 		}, runTwice, func(r Report) bool { return runTwice(r.Verdict) > 0 }},
