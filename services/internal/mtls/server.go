@@ -173,9 +173,10 @@ func (serverSide) OverrideServerName(string) error {
 }
 
 // refused says in the log why somebody was not let in. Who connects and leaves
-// without a word only looks whether the port is open.
+// without a word only looks whether the port is open; whom a server that stops sends
+// away is not refused.
 func (s *Server) refused(from net.Addr, err error) {
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return
 	}
 	s.strange.Add(1)

@@ -3,11 +3,14 @@ package rpc
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/stats"
 )
 
@@ -20,14 +23,19 @@ const (
 	maxRefusals = 1000
 )
 
-// door is a listener that bounds how many connections come from one address.
+// door is a listener that bounds how many connections come from one address, and
+// knows which have not said yet what they want.
 type door struct {
 	net.Listener
-	mu   sync.Mutex
-	open map[string]int
+	mu     sync.Mutex
+	open   map[string]int
+	silent map[*connection]struct{}
+	shut   bool
 }
 
-func newDoor(lis net.Listener) *door { return &door{Listener: lis, open: map[string]int{}} }
+func newDoor(lis net.Listener) *door {
+	return &door{Listener: lis, open: map[string]int{}, silent: map[*connection]struct{}{}}
+}
 
 func (d *door) Accept() (net.Conn, error) {
 	for {
@@ -36,30 +44,60 @@ func (d *door) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := hostOf(conn.RemoteAddr())
-		if d.change(from, 1) {
-			return &connection{Conn: conn, left: sync.OnceFunc(func() { d.change(from, -1) })}, nil
+		c := &connection{Conn: conn, door: d}
+		c.left = sync.OnceFunc(func() { d.leave(c, from) })
+		if d.enter(c, from) {
+			return c, nil
 		}
 		_ = conn.Close() // nobody was told that it is open
 	}
 }
 
-func (d *door) change(from string, by int) bool {
+func (d *door) enter(c *connection, from string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if by > 0 && d.open[from] >= maxConnections {
+	if d.shut || d.open[from] >= maxConnections {
 		return false
 	}
-	if d.open[from] += by; d.open[from] <= 0 {
+	d.open[from]++
+	d.silent[c] = struct{}{}
+	return true
+}
+
+func (d *door) leave(c *connection, from string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.silent, c)
+	if d.open[from]--; d.open[from] <= 0 {
 		delete(d.open, from)
 	}
-	return true
+}
+
+// endSilent lets nobody in any more, and ends the connections that are silent: grpc-go
+// does not begin to stop before their handshakes have come to an end.
+func (d *door) endSilent() {
+	d.mu.Lock()
+	d.shut = true
+	silent := slices.Collect(maps.Keys(d.silent))
+	d.mu.Unlock()
+	for _, c := range silent {
+		_ = c.Close() // its handshake sees it
+	}
 }
 
 // connection can be ended by who knows its address.
 type connection struct {
 	net.Conn
+	door    *door
 	left    func()
 	refused atomic.Int32
+}
+
+// spoke notes that the handshake is over.
+func (c *connection) spoke() {
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	delete(c.door.silent, c)
 }
 
 func (c *connection) Close() error {
@@ -114,6 +152,11 @@ type contexts struct{}
 type connectionKey struct{}
 
 func (contexts) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+	if p, ok := peer.FromContext(ctx); ok {
+		if r, ok := p.Addr.(remote); ok {
+			r.conn.spoke()
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	return context.WithValue(ctx, connectionKey{}, cancel)
 }

@@ -107,15 +107,16 @@ func NewServer(o ServerOptions) *Server {
 // NOT_SERVING, running calls get grace to end, what is left is cut, and every
 // handler has returned when Serve does.
 func (s *Server) Serve(ctx context.Context, lis net.Listener, grace time.Duration) error {
-	stopped := make(chan struct{})
+	stopped, entrance := make(chan struct{}), newDoor(lis)
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
 		s.health.Shutdown()
+		entrance.endSilent()
 		cut := time.AfterFunc(grace, s.Stop)
 		s.GracefulStop()
 		cut.Stop()
 	})
-	err := s.Server.Serve(newDoor(lis))
+	err := s.Server.Serve(entrance)
 	if !stop() {
 		<-stopped
 	}

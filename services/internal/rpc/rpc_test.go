@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	diagnosticsv1 "telecodex.dev/gen/telecodex/diagnostics/v1"
 	orchestratorv1 "telecodex.dev/gen/telecodex/orchestrator/v1"
+	"telecodex.dev/services/internal/certtest"
 	"telecodex.dev/services/internal/rpc"
 )
 
@@ -193,6 +195,68 @@ func TestServeOverUnixSocket(t *testing.T) {
 	if err := errors.Join(<-done, conn.Close()); err != nil {
 		t.Error(err)
 	}
+}
+
+// Whoever connects and says nothing, be it a port scan or a client that is frozen,
+// does not hold up the end of a server.
+func TestAServerThatStopsDoesNotWaitForWhoSaysNothing(t *testing.T) {
+	t.Parallel()
+	secured, _ := newTLS(t, certtest.New(t, t.TempDir(), "ca"))
+	for name, o := range map[string]rpc.ServerOptions{"in the clear": {}, "with TLS": secured} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o.Log = zap.NewNop()
+			lis, err := rpc.Listen(t.Context(), "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			entered := &attentive{Listener: lis, listens: make(chan struct{})}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			server := rpc.NewServer(o)
+			go func() { done <- server.Serve(ctx, entered, 0) }()
+			silent, err := net.Dial("tcp", lis.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer silent.Close()
+			<-entered.listens
+			cancel()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(5 * time.Second): // a handshake may take 10
+				t.Error("the server has not stopped")
+				<-done
+			}
+			if n := o.TLS.Refused(); n != 0 {
+				t.Errorf("%d are counted as refused", n)
+			}
+		})
+	}
+}
+
+// attentive says when its one connection is listened to.
+type attentive struct {
+	net.Listener
+	listens chan struct{}
+}
+
+func (a *attentive) Accept() (net.Conn, error) {
+	conn, err := a.Listener.Accept()
+	return &heard{Conn: conn, once: sync.OnceFunc(func() { close(a.listens) })}, err
+}
+
+type heard struct {
+	net.Conn
+	once func()
+}
+
+func (h *heard) Read(b []byte) (int, error) {
+	h.once()
+	return h.Conn.Read(b)
 }
 
 func TestListenTakesOverAnAbandonedSocketOnly(t *testing.T) {
