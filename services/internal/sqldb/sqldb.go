@@ -164,12 +164,21 @@ func transact(ctx context.Context, pool *sql.DB, options *sql.TxOptions, fn func
 		// The rollback's own failure adds nothing: the transaction is gone
 		// with its connection either way.
 		_ = tx.Rollback()
-		return Wrap("statement", err)
+		return Wrap("statement", over(ctx, err))
 	}
 	if err := tx.Commit(); err != nil {
-		return Wrap(committing, err)
+		return Wrap(committing, over(ctx, err))
 	}
 	return nil
+}
+
+// over is err, with the end of ctx where that has undone the transaction between two
+// statements: database/sql says then only that there is none any more.
+func over(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
 }
 
 // committing is the Op of a commit that failed.
