@@ -95,7 +95,7 @@ func (t *Turn) follow(ctx context.Context, after uint64) Events {
 					yield(nil, err)
 					return
 				}
-				if len(events) == 0 { // acknowledged and dropped meanwhile
+				if dropped(events, after) { // acknowledged meanwhile
 					events = []*orchestratorv1.TurnEvent{t.last}
 				}
 				queue = [][]*orchestratorv1.TurnEvent{events}
@@ -141,6 +141,12 @@ func (t *Turn) next(f *follower, after uint64) (queue [][]*orchestratorv1.TurnEv
 	return nil, false, t.ended
 }
 
+// dropped says that the next event is not there any more, whatever is left of those
+// behind it.
+func dropped(events []*orchestratorv1.TurnEvent, after uint64) bool {
+	return len(events) == 0 || events[0].GetSequence() != after+1
+}
+
 // beyond cuts off the events up to a sequence.
 func beyond(events []*orchestratorv1.TurnEvent, after uint64) []*orchestratorv1.TurnEvent {
 	for len(events) > 0 && events[0].GetSequence() <= after {
@@ -159,7 +165,7 @@ func replay(ctx context.Context, j *journal.Journal, record journal.Record, afte
 				yield(nil, err)
 				return
 			}
-			if len(events) == 0 {
+			if dropped(events, after) {
 				events = []*orchestratorv1.TurnEvent{record.Finished}
 			}
 			if !yield(events, nil) {
