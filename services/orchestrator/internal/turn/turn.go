@@ -108,13 +108,15 @@ func (t *Turn) stop(cause orchestratorv1.FinishCause) {
 func (t *Turn) run() {
 	accepted := t.accept()
 	crashpoint.Here(crashpoint.Journaled)
-	close(t.decided)
 	if !accepted {
+		close(t.decided)
 		t.manager.release(t)
 		return
 	}
 	t.started = time.Now()
+	// Before anyone is told, so that who was finds it counted.
 	t.manager.meter.Started()
+	close(t.decided)
 	t.execute()
 	crashpoint.Here(crashpoint.Reaped)
 	t.conclude(t.outcome.finish(t.ending))
@@ -250,9 +252,9 @@ func (t *Turn) conclude(finished *orchestratorv1.Finished) {
 		events, err := t.commitLast(event, update)
 		if err == nil {
 			crashpoint.Here(crashpoint.Finished)
-			t.manager.release(t)
-			// Before anyone sees the end, so that who has seen it finds it counted.
+			// Before anyone sees the end or the free slot, so that who has finds it counted.
 			t.manager.meter.Ended(finished, time.Since(t.started))
+			t.manager.release(t)
 			t.publish(events, true)
 			break
 		}
