@@ -46,6 +46,8 @@ func (e *TokenError) Error() string {
 const (
 	firstRetry = time.Second
 	lastRetry  = 30 * time.Second
+	// noteLimit is how long noting a worker's process may take.
+	noteLimit = 5 * time.Second
 	// traceGrace is how long the last spans may take to be sent.
 	traceGrace = 2 * time.Second
 )
@@ -264,7 +266,9 @@ func (g *gateway) directory(held *store.Store) (*workers.Directory, error) {
 	}
 	config.Met = func(p workers.Process) {
 		// What cannot be noted is counted by the next gateway once more.
-		if err := held.MeetWorker(context.Background(), store.KnownWorker(p)); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), noteLimit)
+		defer cancel()
+		if err := held.MeetWorker(ctx, store.KnownWorker(p)); err != nil {
 			g.log.Warn("the worker's process could not be noted", zap.String("worker", p.WorkerID), zap.Error(err))
 		}
 	}

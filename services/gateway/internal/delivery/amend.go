@@ -64,7 +64,7 @@ func (s *Sender) amendAll(ctx context.Context) (left bool, err error) {
 	for i := 0; err == nil && i < len(messages) && ctx.Err() == nil; i++ {
 		done := false
 		if done, err = s.edit(ctx, messages[i]); done && err == nil {
-			err = s.Store.Amended(context.WithoutCancel(ctx), messages[i].ID)
+			err = outlasting(ctx, func(ctx context.Context) error { return s.Store.Amended(ctx, messages[i].ID) })
 		}
 		left = left || !done
 	}
@@ -98,7 +98,7 @@ func (s *Sender) edit(ctx context.Context, o store.Outgoing) (done bool, err err
 	case failure.RetryAfter > 0:
 		return false, s.block(ctx, o.ChatID, failure.RetryAfter)
 	case failure.MigrateToChatID != 0:
-		return true, s.Store.Migrate(context.WithoutCancel(ctx), o.ChatID, failure.MigrateToChatID)
+		return true, outlasting(ctx, func(ctx context.Context) error { return s.Store.Migrate(ctx, o.ChatID, failure.MigrateToChatID) })
 	}
 	s.Log.Info("message not edited", s.named(o), zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID), zap.Error(sent))
 	return permanent(failure), nil

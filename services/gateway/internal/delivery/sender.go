@@ -234,7 +234,7 @@ func (s *Sender) block(ctx context.Context, chatID int64, wait time.Duration) er
 // a message that stays marked as being sent would hold up its chat.
 func (s *Sender) persist(ctx context.Context, chatID int64, write func(context.Context) error) error {
 	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
-		err := write(context.WithoutCancel(ctx))
+		err := outlasting(ctx, write)
 		state := (*store.StateError)(nil)
 		if err == nil || fatal(err) != nil || errors.As(err, &state) || s.Once || ctx.Err() != nil {
 			return err
@@ -242,6 +242,17 @@ func (s *Sender) persist(ctx context.Context, chatID int64, write func(context.C
 		s.Log.Error("outbox cannot be written", zap.Int64("chat", chatID), zap.Error(err))
 		lifecycle.Sleep(ctx, pause)
 	}
+}
+
+// lastWrite is how long a write may go on when the program ends: whether one was
+// carried out may not be known before a server answers that is away.
+const lastWrite = 5 * time.Second
+
+// outlasting writes what the end of the program must not cut short.
+func outlasting(ctx context.Context, write func(context.Context) error) error {
+	ctx, cancel := lifecycle.Outlive(ctx, lastWrite)
+	defer cancel()
+	return write(ctx)
 }
 
 // fatal keeps of an error only that the store was lost to another gateway.

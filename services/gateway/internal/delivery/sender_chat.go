@@ -208,9 +208,8 @@ func (c *chat) sleepUntilWoken(ctx context.Context, d time.Duration) {
 // send makes the call. The end of the program does not cut it short at once: a
 // call that is cut is in doubt.
 func (c *chat) send(ctx context.Context, o store.Outgoing) (int64, error) {
-	callCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	callCtx, cancel := lifecycle.Outlive(ctx, lastCall)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCall, cancel) })()
 	c.mu.Lock()
 	topicID := c.topicOf(o.ChatID, o.TopicID)
 	c.mu.Unlock()

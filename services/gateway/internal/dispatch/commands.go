@@ -72,7 +72,9 @@ func (m *Manager) handle(ctx context.Context, u store.Update) error {
 
 // answer settles a command.
 func (m *Manager) answer(ctx context.Context, u store.Update, messages []store.Message) error {
-	if err := m.Store.SettleCommand(context.WithoutCancel(ctx), u.Key, false, messages); err != nil {
+	longer, cancel := lifecycle.Outlive(ctx, lastWrite)
+	defer cancel()
+	if err := m.Store.SettleCommand(longer, u.Key, false, messages); err != nil {
 		return err
 	}
 	crashpoint.Here(crashpoint.Commanded)

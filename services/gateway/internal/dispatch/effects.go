@@ -12,6 +12,7 @@ import (
 	"telecodex.dev/services/gateway/internal/render"
 	"telecodex.dev/services/gateway/internal/store"
 	"telecodex.dev/services/internal/crashpoint"
+	"telecodex.dev/services/internal/lifecycle"
 	"telecodex.dev/services/internal/rpc"
 	"telecodex.dev/services/internal/tracing"
 )
@@ -46,7 +47,7 @@ func (r *runner) do(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
 	case lane.Close:
 		r.closeCall()
 	case lane.Report:
-		r.report(context.WithoutCancel(ctx))
+		r.report(ctx)
 	case lane.RaiseAlarm:
 		r.log.Error("this should never happen: a bug of the gateway or the worker", zap.String("turn_id", r.head.ID), zap.Error(r.refused))
 	case lane.Leave:
@@ -178,7 +179,9 @@ func (r *runner) unpin(ctx context.Context, why, notice string) error {
 	if r.had != "" {
 		messages = say(store.Notice, notice, r.head.MessageID)
 	}
-	holder, err := r.m.Store.Unpin(context.WithoutCancel(ctx), r.head.ID, r.held, why, messages)
+	longer, cancel := lifecycle.Outlive(ctx, lastWrite)
+	defer cancel()
+	holder, err := r.m.Store.Unpin(longer, r.head.ID, r.held, why, messages)
 	if err != nil {
 		_, err = r.storeFailed(ctx, err)
 		return err
@@ -226,7 +229,9 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 // commit writes what an effect says, and reports it where it ends the head.
 // Writing is not cut short by the end of the program.
 func (r *runner) commit(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
-	if err := r.write(context.WithoutCancel(ctx), e); err != nil {
+	longer, cancel := lifecycle.Outlive(ctx, lastWrite)
+	defer cancel()
+	if err := r.write(longer, e); err != nil {
 		return r.storeFailed(ctx, err)
 	}
 	switch e {
@@ -366,6 +371,8 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 // report says of everything that waits in the lane that it has to, and tells the
 // person so, once, where that is wished. All of it stays in the store.
 func (r *runner) report(ctx context.Context) {
+	ctx, cancel := lifecycle.Outlive(ctx, lastWrite)
+	defer cancel()
 	work, err := r.m.Store.OpenWork(ctx, r.session)
 	if err != nil {
 		r.log.Error("store failed", zap.Error(err))
