@@ -27,6 +27,7 @@ type Move struct {
 // there, or may have, since it was taken.
 func (s *Store) MoveSession(ctx context.Context, m Move) (applied bool, err error) {
 	err = s.write(ctx, func(q *tx) error {
+		applied = false
 		sess, err := q.session(m.SessionID)
 		if err != nil {
 			return err
@@ -49,7 +50,7 @@ func (s *Store) MoveSession(ctx context.Context, m Move) (applied bool, err erro
 		}
 		return q.pin(m.SessionID, m.To, m.ToJournal)
 	})
-	return applied, err
+	return applied && err == nil, err
 }
 
 // movable refuses a session that runs, or whose last turn is not the one that was

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"telecodex.dev/services/gateway/internal/store"
+	"telecodex.dev/services/internal/sqldb"
 )
 
 func TestASessionMovesWhenItIsIdleAndAsItWasTaken(t *testing.T) {
@@ -78,6 +80,23 @@ func TestASessionMovesWhenItIsIdleAndAsItWasTaken(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+// TestAMoveThatCouldNotBeWrittenIsNotApplied: whoever is told so counts it.
+func TestAMoveThatCouldNotBeWrittenIsNotApplied(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, sqlite)
+	move := d.exported(1)
+	other, err := sqldb.Connect(t.Context(), d.path)
+	d.must(err)
+	d.must(other.Write(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`CREATE TRIGGER full BEFORE INSERT ON moves BEGIN SELECT RAISE(ABORT, 'full'); END`)
+		return err
+	}))
+	d.must(other.Close())
+	if applied, err := d.MoveSession(t.Context(), move); applied || err == nil {
+		t.Errorf("MoveSession = %v, %v", applied, err)
+	}
 }
 
 func TestMetWorkersAreRemembered(t *testing.T) {
