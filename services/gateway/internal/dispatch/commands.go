@@ -125,7 +125,7 @@ func (m *Manager) awaitCancel(ctx context.Context, u store.Update, o *order) {
 	m.mu.Lock()
 	left := o.left
 	m.mu.Unlock()
-	if left {
+	if left && ctx.Err() == nil { // else the program ends, and no worker is to blame
 		m.left(u.Key, u.SessionID, cycle.CodexExecFailed, unreachableMessage)
 	}
 	m.change(func() {

@@ -84,7 +84,7 @@ func TestCancelSurvivesARestart(t *testing.T) {
 }
 
 // TestACancelThatWaitsEndsWithItsLane has the program end and the lane be left at
-// once, which the race detector watches.
+// once, which the race detector watches. That says nothing about any worker.
 func TestACancelThatWaitsEndsWithItsLane(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).run()
@@ -92,12 +92,14 @@ func TestACancelThatWaitsEndsWithItsLane(t *testing.T) {
 	cancel()
 	for id := range int64(100) {
 		u := store.Update{Key: store.Key{Generation: 1, UpdateID: id}, SessionID: "telegram:1000"}
+		w.config.Reports.Begin(time.Now()).Fetched(cycle.Batch{Handed: []store.Update{u}})
 		o := w.manager.ordered(store.Turn{Key: u.Key, SessionID: u.SessionID})
 		var group sync.WaitGroup
 		group.Go(func() { w.manager.awaitCancel(ctx, u, o) })
 		group.Go(func() { w.manager.change(func() { w.manager.cancelLeft(u.SessionID) }) })
 		group.Wait()
 	}
+	equal(t, "reports", len(w.details()), 0)
 }
 
 func TestNewBeginsAThreadInTheOrderOfTheLane(t *testing.T) {

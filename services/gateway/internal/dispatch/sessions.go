@@ -72,10 +72,12 @@ func (m *Manager) Held() (lanes, idle int) {
 	return len(m.lanes), m.idle.order.Len()
 }
 
-// rest notes that a session has no work.
+// rest notes that a session has no work, unless its lane has some by now.
 func (m *Manager) rest(session string, chat int64) {
 	m.mu.Lock()
-	m.idle.add(session, chat, time.Now())
+	if m.lanes[session] == nil {
+		m.idle.add(session, chat, time.Now())
+	}
 	m.mu.Unlock()
 	m.evict()
 }

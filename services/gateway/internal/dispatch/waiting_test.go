@@ -197,6 +197,23 @@ func TestSessionsWithoutWorkAreEvicted(t *testing.T) {
 	}
 }
 
+func TestASessionThatIsAskedAboutWhileItsTurnRunsIsNotWithoutWork(t *testing.T) {
+	t.Parallel()
+	posted := make(chan int64, 8)
+	f := newWorker(t, "a")
+	f.hold = holding
+	w := newWorld(t, f)
+	w.config.Posted = func(chatID int64) { posted <- chatID }
+	w.run()
+	u := w.prompt("one")
+	w.eventually("running", func() bool { return w.trace(u).Update.State == store.Accepted })
+	w.send(chat, store.KindStatus, "")
+	<-posted
+	if lanes, idle := w.manager.Held(); lanes != 1 || idle != 0 {
+		t.Errorf("%d lanes have work, and %d sessions have none", lanes, idle)
+	}
+}
+
 func TestASessionIsEvictedSomeTimeAfterItsLastTurn(t *testing.T) {
 	t.Parallel()
 	evicted := make(chan int64, 8)
