@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -53,5 +54,36 @@ func TestATransactionThatIsUndoneBetweenTwoStatementsSaysWhy(t *testing.T) {
 				t.Errorf("after it was given up: %v", err)
 			}
 		})
+	}
+}
+
+// Who gives up a transaction while its connection is made has not lost the server.
+func TestATransactionThatIsGivenUpWhileItConnectsSaysSo(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	db, err := Connect(t.Context(), "postgres://somebody@"+silent.Addr().String()+"/there?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		conn, err := silent.Accept()
+		cancel() // before the connection ends
+		if err == nil {
+			_ = conn.Close()
+		}
+	}()
+	err = db.Read(ctx, func(*sql.Tx) error { return nil })
+	if !errors.Is(err, context.Canceled) || KindOf(err) == Unavailable {
+		t.Errorf("it says %v", err)
 	}
 }

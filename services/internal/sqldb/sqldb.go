@@ -158,25 +158,31 @@ func (db *DB) transact(ctx context.Context, pool *sql.DB, options *sql.TxOptions
 func transact(ctx context.Context, pool *sql.DB, options *sql.TxOptions, fn func(*sql.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, options)
 	if err != nil {
-		return Wrap("begin", err)
+		return over(ctx, Wrap("begin", err))
 	}
 	if err := fn(tx); err != nil {
 		// The rollback's own failure adds nothing: the transaction is gone
 		// with its connection either way.
 		_ = tx.Rollback()
-		return Wrap("statement", over(ctx, err))
+		return over(ctx, Wrap("statement", err))
 	}
 	if err := tx.Commit(); err != nil {
-		return Wrap(committing, over(ctx, err))
+		return over(ctx, Wrap(committing, err))
 	}
 	return nil
 }
 
-// over is err, with the end of ctx where that has undone the transaction between two
-// statements: database/sql says then only that there is none any more.
+// over is err, or the end of ctx where that is why: where it has undone the
+// transaction between two statements, database/sql says only that there is none any
+// more, and where it was cancelled while a connection was made or used, the driver says
+// that there is none. A commit remains in doubt.
 func over(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
+	own, known := errors.AsType[*Error](err)
+	switch {
+	case ctx.Err() != nil && errors.Is(err, sql.ErrTxDone):
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case errors.Is(ctx.Err(), context.Canceled) && known && own.Kind == Unavailable && own.Op != committing:
+		return ctx.Err()
 	}
 	return err
 }
