@@ -72,7 +72,9 @@ func (r *runner) load(ctx context.Context) ([]lane.Input, error) {
 	}
 	r.head, r.held, r.since = head, session.WorkerID, stored.HeldSince
 	if stored.Found {
+		r.m.mu.Lock()
 		r.chat = head.ChatID
+		r.m.mu.Unlock()
 	}
 	r.accepted, r.last, r.reply, r.finished, r.refused, r.thread = nil, 0, reply{}, nil, nil, ""
 	r.typed, r.lost = time.Time{}, false

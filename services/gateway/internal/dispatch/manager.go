@@ -181,7 +181,7 @@ func (m *Manager) start(ctx context.Context) {
 				}
 				r := newRunner(m, session)
 				m.lanes[session] = r
-				m.idle.remove(session)
+				r.chat, _ = m.idle.remove(session)
 				m.group.Go(r.run)
 			}
 			clear(m.wanted)
@@ -196,13 +196,15 @@ func (m *Manager) start(ctx context.Context) {
 // leave ends a lane that is empty, unless it was woken since that was read.
 // Looking and leaving are one step, so that no wake-up is lost between them.
 func (m *Manager) leave(r *runner) (left bool) {
+	var chat int64
 	m.change(func() {
+		chat = r.chat
 		if left = !r.woken; left {
 			delete(m.lanes, r.session)
 		}
 	})
-	if left && r.chat != 0 {
-		m.rest(r.session, r.chat)
+	if left && chat != 0 {
+		m.rest(r.session, chat)
 	}
 	return left
 }

@@ -24,15 +24,15 @@ const (
 	typingEvery = 4 * time.Second
 )
 
-// runner carries out the lane of one session. Everything but woken belongs to
-// its goroutine.
+// runner carries out the lane of one session. Everything but woken and chat belongs
+// to its goroutine.
 type runner struct {
 	m       *Manager
 	session string
 	log     *zap.Logger
 	woken   bool          // since the head was last read; guarded by Manager.mu
 	more    chan struct{} // more was put into the lane
-	chat    int64         // of the session; 0: not known yet
+	chat    int64         // of the session; 0: not known yet; guarded by Manager.mu
 
 	state lane.State
 	head  store.Turn

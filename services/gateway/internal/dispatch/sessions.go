@@ -72,10 +72,13 @@ func (m *Manager) Held() (lanes, idle int) {
 	return len(m.lanes), m.idle.order.Len()
 }
 
-// rest notes that a session has no work, unless its lane has some by now.
+// rest notes that a session has no work. Where its lane has some by now, or looks for
+// it, the lane does so when it ends.
 func (m *Manager) rest(session string, chat int64) {
 	m.mu.Lock()
-	if m.lanes[session] == nil {
+	if r := m.lanes[session]; r != nil {
+		r.chat = chat
+	} else {
 		m.idle.add(session, chat, time.Now())
 	}
 	m.mu.Unlock()

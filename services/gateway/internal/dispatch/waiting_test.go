@@ -197,6 +197,17 @@ func TestSessionsWithoutWorkAreEvicted(t *testing.T) {
 	}
 }
 
+func TestASessionThatIsWokenForNothingIsRememberedAsBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newWorker(t, "a")).run()
+	u := w.prompt("one")
+	w.settled(u)
+	w.quiet()
+	w.manager.Wake([]string{u.SessionID}, false)
+	w.quiet()
+	w.eventually("remembered", func() bool { lanes, idle := w.manager.Held(); return lanes == 0 && idle == 1 })
+}
+
 func TestASessionThatIsAskedAboutWhileItsTurnRunsIsNotWithoutWork(t *testing.T) {
 	t.Parallel()
 	posted := make(chan int64, 8)
