@@ -24,7 +24,7 @@ func CanPoll(ctx context.Context, c Config) error {
 	}
 	defer bot.CloseIdleConnections()
 	if _, err := bot.GetMe(ctx); tokenRefusal(err) != 0 {
-		return errors.New("Telegram refuses the token: copy it again from @BotFather (/mybots)")
+		return errors.New("the token is refused by Telegram: copy it again from @BotFather (/mybots)")
 	}
 	if info, err := bot.GetWebhookInfo(ctx); err == nil && info.Set {
 		return errors.New("a webhook is set, and with one Telegram refuses every poll; to end it: " + c.deleteWebhook())

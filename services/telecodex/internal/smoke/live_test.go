@@ -324,7 +324,7 @@ func TestLiveRunThatCannotPollIsRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		token, webhook, want string
 	}{
-		"another token": {"8000000002:another", "", "Telegram refuses the token"},
+		"another token": {"8000000002:another", "", "the token is refused by Telegram"},
 		"a webhook":     {liveToken, "https://bot.example/hook", "a webhook is set"},
 	} {
 		t.Run(name, func(t *testing.T) {
