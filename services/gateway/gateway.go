@@ -236,7 +236,7 @@ func (g *gateway) assemble(held *store.Store) (err error) {
 		Once: g.Once, InterruptedWait: g.InterruptedWait, SessionMax: g.SessionMax, SessionIdle: g.SessionIdleTTL, Evicted: p.sender.Forget, Meter: g.meter, Trace: g.trace, Log: g.log.Named("dispatch"),
 		Turn: dispatch.Turn{Timeout: g.TurnTimeout, WorkingDir: g.WorkingDir, Sandbox: g.SandboxMode, Model: g.Model}})
 	config := g.pollerConfig()
-	config.Bot, config.Store, config.Wake = g.bot, held, p.dispatch.Wake
+	config.Bot, config.Store, config.Wake, config.Moved = g.bot, held, p.dispatch.Wake, p.sender.Wake
 	config.Gate = admission.NewGate(admission.Policy{Allowed: g.AllowedChatIDs, Open: g.OrchestratorMode == ModeDefault,
 		Username: held.Bot().Username})
 	p.poller = poller.New(config)

@@ -98,7 +98,9 @@ func (s *Sender) edit(ctx context.Context, o store.Outgoing) (done bool, err err
 	case failure.RetryAfter > 0:
 		return false, s.block(ctx, o.ChatID, failure.RetryAfter)
 	case failure.MigrateToChatID != 0:
-		return true, outlasting(ctx, func(ctx context.Context) error { return s.Store.Migrate(ctx, o.ChatID, failure.MigrateToChatID) })
+		err := outlasting(ctx, func(ctx context.Context) error { return s.Store.Migrate(ctx, o.ChatID, failure.MigrateToChatID) })
+		s.Wake(failure.MigrateToChatID) // what was posted meanwhile woke the group
+		return true, err
 	}
 	s.Log.Info("message not edited", s.named(o), zap.Int64("message", o.ID), zap.Int64("chat", o.ChatID), zap.Error(sent))
 	return permanent(failure), nil

@@ -81,7 +81,13 @@ func (p *Poller) follow(ctx context.Context, u admission.Update) error {
 	}
 	p.Log.Warn("an allowed group has become a supergroup, which is allowed as long as the group is: better name it in CHANNEL_ALLOWED_CHAT_IDS",
 		zap.Int64("chat", from), zap.Int64("supergroup", to))
-	return p.Store.Migrate(ctx, from, to)
+	if err := p.Store.Migrate(ctx, from, to); err != nil {
+		return err
+	}
+	if p.Moved != nil {
+		p.Moved(to)
+	}
+	return nil
 }
 
 // judge turns an update into what is stored of it. Of one that is not handed on,

@@ -2,6 +2,7 @@ package poller_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ func TestAGroupThatBecomesASupergroupStaysAllowedAndKeepsItsSession(t *testing.T
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.config.Gate = admission.NewGate(admission.Policy{Allowed: []string{fmt.Sprint(group)}})
+			var moved []int64 // whoever sends looks there for what was posted meanwhile
+			w.config.Moved = func(chatID int64) { moved = append(moved, chatID) }
 			before := w.inGroup(group, `, "text": "before"`)
 			stranger := w.inGroup(supergroup, `, "text": "nobody knows this chat yet"`)
 			if news(w); w.once() == nil {
@@ -50,6 +53,9 @@ func TestAGroupThatBecomesASupergroupStaysAllowedAndKeepsItsSession(t *testing.T
 				if u := trace.Update; u.State != want || u.State == store.Queued && u.SessionID != "telegram:-5" {
 					t.Errorf("%q is %s in session %q", u.Text, u.State, u.SessionID)
 				}
+			}
+			if !slices.Equal(moved, []int64{supergroup}) {
+				t.Errorf("told of %v", moved)
 			}
 			// Whoever takes the group from the allowlist takes the supergroup too.
 			w.config.Gate = admission.NewGate(admission.Policy{Allowed: []string{"1000"}})

@@ -43,7 +43,10 @@ type Config struct {
 	Echo bool
 	// Wake is told of what a commit has brought: sessions with new work in their
 	// lanes, and whether there are commands.
-	Wake  func(sessions []string, commands bool)
+	Wake func(sessions []string, commands bool)
+	// Moved is told that what waits for a group goes to a supergroup now; nil: nobody
+	// is.
+	Moved func(chatID int64)
 	Meter *meters.Meter
 	Trace *tracing.Tracer
 	Log   *zap.Logger
