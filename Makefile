@@ -76,10 +76,11 @@ install: build ## Install programs, units and examples beneath DESTDIR and PREFI
 	install -m 644 README.md LICENSE deploy/*.env.example '$(DESTDIR)$(PREFIX)/share/doc/telecodex'
 
 # What vet has to say, make lint says. Most of what the tests do is to wait for
-# programs, disks and clocks: more of them at once than there are processors. Of
+# programs, disks and clocks: more of them at once than there are processors, and
+# those that take longest first, so that none is left to run alone at the end. Of
 # the tools it builds those with which the documents' lines are run, no others.
 test: $(GRPCURL) $(GOJQ) ## Run every test that needs no account and no network. RUN=… selects by name.
-	@$(REPORT) -count=1 -timeout=10m -parallel=4 -vet=off -run='$(RUN)' $(PACKAGES)
+	@$(REPORT) -count=1 -timeout=10m -parallel=4 -vet=off -run='$(RUN)' ./services/e2e/... ./services/telecodex/... $(PACKAGES)
 
 test-real: ## Run the suite on the real Codex CLI (installed beneath .tools with npm).
 	@$(REPORT) -count=1 -timeout=15m -tags=real -run='$(RUN)' ./services/e2e/real/...
