@@ -132,6 +132,7 @@ func TestAWorkerThatRefusesForLongIsReportedWithItsReason(t *testing.T) {
 	w := newWorld(t, f)
 	w.config.Patience = 30 * time.Millisecond
 	w.run()
+	w.met("a") // before that it is out of reach
 	w.prompt("one")
 	w.eventually("reported", func() bool { return len(w.details()) == 1 })
 	equal(t, "message", w.report[0].GetErrors()[0], refusesMessage+"JOURNAL_UNAVAILABLE")
