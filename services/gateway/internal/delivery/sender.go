@@ -244,13 +244,9 @@ func (s *Sender) persist(ctx context.Context, chatID int64, write func(context.C
 	}
 }
 
-// lastWrite is how long a write may go on when the program ends: whether one was
-// carried out may not be known before a server answers that is away.
-const lastWrite = 5 * time.Second
-
 // outlasting writes what the end of the program must not cut short.
 func outlasting(ctx context.Context, write func(context.Context) error) error {
-	ctx, cancel := lifecycle.Outlive(ctx, lastWrite)
+	ctx, cancel := lifecycle.Outlive(ctx, store.LastWrite)
 	defer cancel()
 	return write(ctx)
 }

@@ -72,7 +72,7 @@ func (m *Manager) handle(ctx context.Context, u store.Update) error {
 
 // answer settles a command.
 func (m *Manager) answer(ctx context.Context, u store.Update, messages []store.Message) error {
-	longer, cancel := lifecycle.Outlive(ctx, lastWrite)
+	longer, cancel := lifecycle.Outlive(ctx, store.LastWrite)
 	defer cancel()
 	if err := m.Store.SettleCommand(longer, u.Key, false, messages); err != nil {
 		return err

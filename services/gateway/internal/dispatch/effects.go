@@ -181,7 +181,7 @@ func (r *runner) unpin(ctx context.Context, why, notice string) error {
 	if r.had != "" {
 		messages = say(store.Notice, notice, r.head.MessageID)
 	}
-	longer, cancel := lifecycle.Outlive(ctx, lastWrite)
+	longer, cancel := lifecycle.Outlive(ctx, store.LastWrite)
 	defer cancel()
 	holder, err := r.m.Store.Unpin(longer, r.head.ID, r.held, why, messages)
 	if err != nil {
@@ -231,7 +231,7 @@ func (r *runner) connect(ctx context.Context, e lane.Effect) []lane.Input {
 // commit writes what an effect says, and reports it where it ends the head.
 // Writing is not cut short by the end of the program.
 func (r *runner) commit(ctx context.Context, e lane.Effect) ([]lane.Input, error) {
-	longer, cancel := lifecycle.Outlive(ctx, lastWrite)
+	longer, cancel := lifecycle.Outlive(ctx, store.LastWrite)
 	defer cancel()
 	if err := r.write(longer, e); err != nil {
 		return r.storeFailed(ctx, err)
@@ -373,7 +373,7 @@ func (r *runner) settle(ctx context.Context, e lane.Effect) error {
 // report says of everything that waits in the lane that it has to, and tells the
 // person so, once, where that is wished. All of it stays in the store.
 func (r *runner) report(ctx context.Context) {
-	ctx, cancel := lifecycle.Outlive(ctx, lastWrite)
+	ctx, cancel := lifecycle.Outlive(ctx, store.LastWrite)
 	defer cancel()
 	work, err := r.m.Store.OpenWork(ctx, r.session)
 	if err != nil {

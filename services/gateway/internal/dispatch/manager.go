@@ -19,10 +19,6 @@ import (
 	"telecodex.dev/services/internal/tracing"
 )
 
-// lastWrite is how long a write may go on when the program ends: whether one was
-// carried out may not be known before a server answers that is away.
-const lastWrite = 5 * time.Second
-
 // Turn is what is sent with each turn.
 type Turn struct {
 	Timeout    time.Duration // overall limit of a turn

@@ -46,6 +46,10 @@ type DB struct {
 	log        *zap.Logger
 }
 
+// LastWrite is how long a write may go on when the program ends: whether one was
+// carried out may not be known before a server answers that is away.
+const LastWrite = 5 * time.Second
+
 // Store is a bot's part of the database, held by this gateway.
 type Store struct {
 	db          *DB
